@@ -1,0 +1,37 @@
+#pragma once
+// The instruction sets a binary carries, and the run-time choice between them.
+#include <cstdint>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define THAW_X86 1
+#endif
+
+namespace thaw {
+
+enum class Isa : uint8_t { scalar, avx2, avx512 };
+
+const char* isa_name(Isa);
+/// The best instruction set that processor, operating system and THAW_MAX_ISA allow. Fixed at first use.
+Isa best_isa();
+/// Every instruction set this machine can run, the best first.
+bool isa_usable(Isa);
+
+// THAW_KERNELS(Type, name): declares the function tables `scalar::name`, `avx2::name`, `avx512::name` (each defined by
+// kernels/cpu/<stem>.cpp, which is compiled once per instruction set inside `namespace thaw { namespace THAW_ISA {`),
+// and `name_kernels(isa)` that picks one.
+#ifdef THAW_X86
+#define THAW_KERNELS(Type, name)                         \
+  namespace scalar { extern const Type name; }           \
+  namespace avx2 { extern const Type name; }             \
+  namespace avx512 { extern const Type name; }           \
+  inline const Type& name##_kernels(Isa isa) {           \
+    if (isa == Isa::avx512) return avx512::name;         \
+    return isa == Isa::avx2 ? avx2::name : scalar::name; \
+  }
+#else
+#define THAW_KERNELS(Type, name)                         \
+  namespace scalar { extern const Type name; }           \
+  inline const Type& name##_kernels(Isa) { return scalar::name; }
+#endif
+
+}  // namespace thaw
