@@ -1,0 +1,54 @@
+#pragma once
+// Owned memory: 64-byte aligned (one cache line, one 512-bit register), counted in an account that the
+// session reports as its bytes.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace thaw {
+
+/// Bytes held by everything that counts itself here (a session's store, plans and caches).
+class Account {
+ public:
+  void add(int64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<int64_t> bytes_{0};
+};
+
+class Memory {
+ public:
+  Memory() = default;
+  /// Takes `bytes`, not cleared unless `zero`. Throws ERR_MEMORY where the system refuses. `account` may be null.
+  explicit Memory(size_t bytes, std::shared_ptr<Account> account = nullptr, bool zero = false);
+  ~Memory();
+  Memory(Memory&& other) noexcept { swap(other); }
+  Memory& operator=(Memory&& other) noexcept {
+    Memory taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  void* data() const { return data_; }
+  size_t size() const { return size_; }
+  bool empty() const { return data_ == nullptr; }
+  template <class T>
+  T* as() const { return static_cast<T*>(data_); }
+
+ private:
+  void swap(Memory& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(account_, other.account_);
+  }
+  void* data_ = nullptr;
+  size_t size_ = 0;
+  std::shared_ptr<Account> account_;
+};
+
+}  // namespace thaw
