@@ -58,6 +58,8 @@ class Json {
 
   /// Sets a member (turns null into an object) and returns *this for chaining.
   Json& set(std::string name, Json value);
+  /// The same for a name that the object does not have yet: takes no time to look for it.
+  Json& append(std::string name, Json value);
   /// Appends an item (turns null into an array).
   Json& push(Json value);
 
