@@ -13,7 +13,7 @@
 #include <immintrin.h>
 #endif
 #if !defined(THAW_ISA_avx512) && !defined(THAW_ISA_avx2)
-#define THAW_VEC_SCALAR 1
+#include <math.h>
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

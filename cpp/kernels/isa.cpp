@@ -1,0 +1,95 @@
+#include "kernels/isa.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+#ifdef THAW_X86
+#ifdef _MSC_VER
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+namespace thaw {
+namespace {
+
+#ifdef THAW_X86
+
+struct Registers {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+};
+
+Registers cpuid(uint32_t leaf) {
+  Registers r;
+#ifdef _MSC_VER
+  int out[4];
+  __cpuid(out, 0);
+  if (static_cast<uint32_t>(out[0]) < leaf) return r;
+  __cpuidex(out, static_cast<int>(leaf), 0);
+  r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]), static_cast<uint32_t>(out[2]),
+       static_cast<uint32_t>(out[3])};
+#else
+  if (__get_cpuid_max(0, nullptr) >= leaf) __cpuid_count(leaf, 0, r.a, r.b, r.c, r.d);
+#endif
+  return r;
+}
+
+// Which registers the operating system saves at a task switch.
+uint64_t saved_state() {
+#ifdef _MSC_VER
+  return _xgetbv(0);
+#else
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+#endif
+}
+
+bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
+
+Isa detect() {
+  const Registers one = cpuid(1), seven = cpuid(7);
+  constexpr uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
+  constexpr uint32_t avx2 = 1u << 5;
+  constexpr uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
+  if (!has(one.c, fma | osxsave | avx | f16c) || !has(seven.b, avx2)) return Isa::scalar;
+  const uint64_t saved = saved_state();
+  if ((saved & 0x06) != 0x06) return Isa::scalar;               // xmm, ymm
+  if (!has(seven.b, avx512) || (saved & 0xe6) != 0xe6) return Isa::avx2;  // and mask registers, zmm
+  return Isa::avx512;
+}
+
+#else
+
+Isa detect() { return Isa::scalar; }
+
+#endif
+
+Isa capped(Isa found) {
+  const char* cap = std::getenv("THAW_MAX_ISA");
+  if (!cap) return found;
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    if (!std::strcmp(cap, isa_name(isa)) && isa < found) return isa;
+  return found;
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::avx512: return "avx512";
+    case Isa::avx2: return "avx2";
+    default: return "scalar";
+  }
+}
+
+Isa best_isa() {
+  static const Isa best = capped(detect());
+  return best;
+}
+
+bool isa_usable(Isa isa) { return isa <= best_isa(); }
+
+}  // namespace thaw
