@@ -1,0 +1,28 @@
+import { expected, ThawError } from '../errors.js';
+
+/** @throws ERR_DEVICE unless the processor will do */
+export function checkDevice(device: unknown): void {
+  if (device === undefined || device === 'cpu' || device === 'auto') return;
+  if (device === 'cuda') throw new ThawError('ERR_DEVICE', "device 'cuda' is not available: this build of thaw has no CUDA; use 'cpu' or 'auto'");
+  throw expected('ERR_DEVICE', "'cpu', 'cuda' or 'auto'", 'device', device);
+}
+
+/**
+ * Labels as given by a user: distinct strings that are not empty, one for each of `outputs` where that is known.
+ * @throws ERR_LABELS
+ */
+export function checkLabels(labels: unknown, outputs?: number, what = 'labels'): string[] {
+  if (!Array.isArray(labels) || labels.length === 0) throw expected('ERR_LABELS', 'a list of names', what, labels);
+  const bad = labels.find((label) => typeof label !== 'string' || label === '');
+  if (bad !== undefined) throw expected('ERR_LABELS', 'names that are not empty', what, bad);
+  const twice = labels.find((label, i) => labels.indexOf(label) !== i);
+  if (twice !== undefined && labels.length < 1000) throw expected('ERR_LABELS', 'different names', what, `'${twice}' twice`);
+  if (outputs && labels.length !== outputs) {
+    throw expected('ERR_LABELS', `${outputs} names, one for each output`, what, `${labels.length}`);
+  }
+  return [...(labels as string[])];
+}
+
+export function busyError(action: string, who: string, otherwise = ''): ThawError {
+  return new ThawError('ERR_NETWORK_BUSY', `cannot ${action} while ${who} runs: wait for it to end${otherwise}`);
+}

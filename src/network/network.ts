@@ -1,0 +1,410 @@
+import { ThawError } from '../errors.js';
+import type { GraphDescription } from '../graph/types.js';
+import type { NativeSession } from '../native.js';
+import { busyError, checkDevice, checkLabels } from './checks.js';
+import { Marks } from './freeze.js';
+import type { HeadLayer, HeadOptions } from './head-layers.js';
+import { replaceHead } from './heads.js';
+import { layerGroups } from './groups.js';
+import { forward, gradients, step } from './lowlevel.js';
+import type { ForwardOptions, GradientsResult, StepOptions, StepResult } from './lowlevel.js';
+import { PlanCache } from './plans.js';
+import type { RunReply } from './plans.js';
+import type { LoadReport } from './report.js';
+import { saveNetwork } from './save.js';
+import type { SaveOptions } from './save.js';
+import { Store } from './store.js';
+import { summarise } from './summary.js';
+import type { Summary, SummaryOptions } from './summary.js';
+import { TrainingGraphs } from './train-graph.js';
+import type {
+  Batch,
+  BatchNormMode,
+  CompileOptions,
+  FreezeOptions,
+  FreezePattern,
+  HeadDescription,
+  HeadKind,
+  LayerGroup,
+  LossOptions,
+  NetworkLock,
+  NetworkVersion,
+  Plan,
+  PlanMode,
+  Preprocessing,
+  TargetScaling,
+  Tensor,
+} from './types.js';
+
+/** What a network is made of. Users get networks from `load`, `create` and `fromGraph`. */
+export interface NetworkParts {
+  name: string;
+  architecture: { name: string; config: Record<string, unknown> } | null;
+  graph: GraphDescription;
+  head: HeadDescription;
+  labels: string[] | null;
+  labelsSource: 'file' | 'given' | 'index';
+  preprocessing: Preprocessing | null;
+  /** Stages of the body in graph order ('conv1', 'layer1', …). */
+  layers: string[];
+  input: { channels: number; height: number; width: number } | null;
+  session: NativeSession;
+  report: LoadReport;
+  seed: number;
+  aliases?: Record<string, string>;
+  frozen?: Iterable<string>;
+  statistics?: Iterable<string>;
+}
+
+const forgotten = new FinalizationRegistry<NativeSession>((session) => session.dispose());
+
+/**
+ * A network: a graph, its weights (held by the core), which of them are frozen, and what its inputs and outputs mean.
+ * `fit`, `fineTune`, `evaluate`, `predict` and `features` are added to this class by train/.
+ *
+ * Methods that change the graph or the marks are synchronous and take effect at once; what they need done to the weights
+ * is queued ahead of everything that follows.
+ */
+export class Network {
+  /** Architecture's name ('resnet50'), or 'custom'. */
+  readonly name: string;
+  /** The architecture that this network was made from (its head and channels may differ since); null: a graph of one's own. */
+  readonly architecture: { name: string; config: Record<string, unknown> } | null;
+  /** What became of each tensor of the file, by name, with both shapes. */
+  readonly loadReport: LoadReport;
+  /** How pictures become inputs; null: not a network for pictures. `source` says where it comes from. */
+  readonly preprocessing: Preprocessing | null;
+  /** Size of a picture that the architecture was made for; null: unknown. */
+  readonly input: { channels: number; height: number; width: number } | null;
+  /** Where the labels come from; 'index': no names are known and a label is its index. */
+  get labelsSource(): 'file' | 'given' | 'index' {
+    return this.#labelsSource;
+  }
+  /** Seeds the initialisation of new layers. */
+  readonly seed: number;
+  /** Other names under which the file knew some tensors (tied weights): alias → name. */
+  readonly aliases: Readonly<Record<string, string>>;
+  /** @internal */
+  readonly session: NativeSession;
+  /** @internal Weights in the core, behind whatever edits are still queued. */
+  readonly store: Store;
+
+  #graph: GraphDescription;
+  #head: HeadDescription;
+  #labels: string[] | null;
+  #labelsSource: 'file' | 'given' | 'index';
+  #layers: string[];
+  #graphVersion = 0;
+  #marks: Marks;
+  #plans: PlanCache;
+  #losses = new TrainingGraphs();
+  #lock: { who: string; open: boolean } | null = null;
+  #disposed = false;
+
+  /** @internal */
+  constructor(parts: NetworkParts) {
+    this.name = parts.name;
+    this.architecture = parts.architecture;
+    this.loadReport = parts.report;
+    this.preprocessing = parts.preprocessing;
+    this.input = parts.input;
+    this.seed = parts.seed;
+    this.aliases = parts.aliases ?? {};
+    this.session = parts.session;
+    this.store = new Store(parts.session);
+    this.#graph = parts.graph;
+    this.#head = parts.head;
+    this.#labels = parts.labels;
+    this.#labelsSource = parts.labelsSource;
+    this.#layers = parts.layers;
+    this.#marks = new Marks(parts.graph, parts.frozen, parts.statistics);
+    this.#plans = new PlanCache(parts.session);
+    forgotten.register(this, parts.session, this);
+  }
+
+  /** The graph, without loss nodes. Treat it as read-only. */
+  get graph(): GraphDescription {
+    return this.#graph;
+  }
+
+  get head(): Readonly<HeadDescription> {
+    return this.#head;
+  }
+
+  /** Names of the head's outputs in order; where none are known, their indices. Regression: the names of the targets. */
+  get labels(): readonly string[] {
+    const names = this.#head.kind === 'regression' ? this.#head.targets : this.#labels;
+    return names ?? Array.from({ length: this.#head.outputs }, (_, i) => String(i));
+  }
+
+  /** Always 'cpu' in this build. */
+  get device(): 'cpu' {
+    return 'cpu';
+  }
+
+  /** Stages of the body in graph order, then the layers of a new head. */
+  get layers(): readonly string[] {
+    return this.#layers;
+  }
+
+  /** Names of the parameters that training changes, in graph order. */
+  get trainable(): string[] {
+    return this.#marks.trainable();
+  }
+
+  /** Names of the parameters and running statistics that no training changes, in graph order. */
+  get frozen(): string[] {
+    return this.#marks.frozenTensors();
+  }
+
+  /** What each batch norm does in training, by the name of its layer. */
+  get batchNormModes(): Record<string, BatchNormMode> {
+    return this.#marks.batchNormModes();
+  }
+
+  /** Grows with every change of graph or marks. */
+  get version(): NetworkVersion {
+    return { graph: this.#graphVersion, marks: this.#marks.version };
+  }
+
+  /** Bytes of native memory held for weights, plans and caches. */
+  get bytes(): number {
+    return this.#disposed ? 0 : this.session.bytes;
+  }
+
+  /**
+   * Freezes the named tensors; without a pattern, all. Takes effect at once.
+   * @throws ERR_NO_MATCH nothing bears such a name; ERR_NETWORK_BUSY a fit is in the middle of an epoch
+   */
+  freeze(pattern?: FreezePattern, options: FreezeOptions = {}): this {
+    this.#mayMark();
+    this.#marks.apply('freeze', pattern, options);
+    return this;
+  }
+
+  /** The reverse of `freeze`: the named tensors train from now on; without a pattern, all. */
+  unfreeze(pattern?: FreezePattern, options: FreezeOptions = {}): this {
+    this.#mayMark();
+    this.#marks.apply('unfreeze', pattern, options);
+    return this;
+  }
+
+  /**
+   * Gives the network a new head, always trainable, and returns what was dropped and initialised.
+   * With labels alone the architecture's own last layer is made anew under its own name. With `layers` or `preset` the whole
+   * head is replaced by these; `after` first cuts the body above that layer. See `HeadOptions`.
+   * @throws ERR_HEAD, ERR_LABELS, ERR_NO_MATCH, ERR_NETWORK_BUSY while a fit runs
+   */
+  replaceHead(head: readonly string[] | HeadOptions): LoadReport {
+    this.assertFree('replace the head');
+    const options: HeadOptions = Array.isArray(head) ? { labels: head as readonly string[] } : (head as HeadOptions);
+    const edit = replaceHead(this, options);
+    this.#marks = this.#marks.onto(edit.graph, edit.initialised);
+    this.#graph = edit.graph;
+    this.#graphVersion++;
+    this.#head = edit.head;
+    this.#layers = edit.layers;
+    if (edit.labels !== undefined) {
+      this.#labels = edit.labels;
+      this.#labelsSource = edit.labels ? 'given' : 'index';
+    }
+    this.store.replace(edit.dropped, edit.initialised, options.seed ?? this.seed);
+    return edit.report;
+  }
+
+  /** A table of layers, output shapes, parameters and marks, with totals and the memory of the plans. */
+  summary(options: SummaryOptions = {}): Promise<Summary> {
+    return summarise(this, options);
+  }
+
+  /** Parameters and states in graph order. `trainable`: training changes it (states: never). */
+  parameters(): { name: string; shape: number[]; trainable: boolean; state: boolean }[] {
+    return this.#marks.list();
+  }
+
+  /**
+   * A copy of a tensor. Floating-point tensors come as Float32Array whatever the file's type, i64 as BigInt64Array.
+   * @throws ERR_NO_TENSOR
+   */
+  async tensor(name: string, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
+    this.assertAlive();
+    return this.store.get(this.#tensorName(name), options.signal);
+  }
+
+  /**
+   * Replaces a tensor's values; the shape must be the same. Frozen tensors may be set too: frozen says what training does.
+   * @throws ERR_NO_TENSOR, ERR_SHAPE, ERR_NETWORK_BUSY while a fit runs
+   */
+  async setTensor(name: string, tensor: Tensor): Promise<void> {
+    this.assertFree('set a tensor');
+    await this.store.put(this.#described(this.#tensorName(name)), tensor);
+  }
+
+  /**
+   * Writes a safetensors file that `load` understands without further words (graph, head, labels, preprocessing, marks) and
+   * whose tensors other tools read under their own names. What training has not changed is written in the type and bytes
+   * that it was loaded with. Written beside, then renamed: an existing file is replaced whole or not at all.
+   */
+  save(path: string, options: SaveOptions = {}): Promise<void> {
+    return saveNetwork(this, path, options);
+  }
+
+  /**
+   * One inference of the whole network.
+   * @returns the outputs (or the values named in `options.outputs`) by name
+   */
+  forward(batch: Batch, options: ForwardOptions = {}): Promise<Record<string, Tensor>> {
+    return forward(this, batch, options);
+  }
+
+  /** Losses, outputs and gradients of every trainable parameter for one batch, targets included. Changes nothing. */
+  gradients(batch: Record<string, Tensor>, options: StepOptions = {}): Promise<GradientsResult> {
+    return gradients(this, batch, options);
+  }
+
+  /** One training step on one batch, targets included. */
+  step(batch: Record<string, Tensor>, options: StepOptions = {}): Promise<StepResult> {
+    this.assertFree('take a step');
+    return step(this, batch, options);
+  }
+
+  /**
+   * Moves the network to a device. This build has the processor alone.
+   * @throws ERR_DEVICE for 'cuda'
+   */
+  async to(device: 'cpu' | 'cuda' | 'auto'): Promise<this> {
+    checkDevice(device);
+    return this;
+  }
+
+  /** Gives all native memory back. The network is of no use afterwards. May be called twice. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    forgotten.unregister(this);
+    this.session.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  // What train/ builds on.
+
+  /** Parameters by depth, for learning rates by group and gradual unfreezing. */
+  groups(): LayerGroup[] {
+    return layerGroups(this.#graph, this.#layers);
+  }
+
+  /**
+   * The network's graph with the loss of its head appended: the same object for the same options until the graph changes.
+   * Adds the input `target`: single i32 [N] (f32 [N, outputs] with `soft`), multi and regression f32 [N, outputs]; see `LossOptions`
+   * for more inputs. The loss is the value `loss`. A graph with losses of its own is returned as it is.
+   */
+  trainingGraph(kind: HeadKind = this.#head.kind, options: LossOptions = {}): GraphDescription {
+    return this.#losses.get(this.#graph, this.#head, kind, options);
+  }
+
+  /**
+   * Compiles, or finds, the plan for a mode and concrete input shapes. Plans of older graphs and marks are released.
+   * Prefer `execute`, which asks anew before each run.
+   */
+  async compile(mode: PlanMode, inputs: Record<string, number[]>, options: CompileOptions = {}): Promise<Plan> {
+    this.assertAlive();
+    await this.store.settled();
+    return this.#plans.get({
+      mode,
+      inputs,
+      graph: options.graph ?? this.#graph,
+      current: this.#graphVersion,
+      marks: this.#marks,
+      ...(options.outputs && { outputs: options.outputs }),
+      signal: options.signal,
+    });
+  }
+
+  /**
+   * Compiles (or finds) a plan and runs it: `buffers` by input name, `request` as the core's `run` command takes it
+   * (without plan and inputs).
+   */
+  async execute(
+    mode: PlanMode,
+    inputs: Record<string, Tensor>,
+    request: object = {},
+    options: CompileOptions = {},
+  ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
+    const shapes = Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, tensor.shape]));
+    let plan = await this.compile(mode, shapes, options);
+    while (plan.released) plan = await this.compile(mode, shapes, options);
+    return this.#plans.run(plan, inputs, request, options.signal);
+  }
+
+  /**
+   * Takes the network for a fit: until `release`, marks change only while the lock is open.
+   * @throws ERR_NETWORK_BUSY a fit has it already
+   */
+  lock(who = 'fit'): NetworkLock {
+    this.assertFree(`start ${who}`);
+    const held = { who, open: false };
+    this.#lock = held;
+    return {
+      open: () => void (held.open = true),
+      close: () => void (held.open = false),
+      release: () => {
+        if (this.#lock === held) this.#lock = null;
+      },
+    };
+  }
+
+  /** Who holds the network, or null. */
+  get busy(): string | null {
+    return this.#lock?.who ?? null;
+  }
+
+  /** Sets what a trained head needs to give the user's own numbers; saved with the network. */
+  setHeadMeaning(meaning: { scaling?: TargetScaling; threshold?: number }): void {
+    this.#head = { ...this.#head, ...meaning };
+  }
+
+  /** Names outputs that had none (labels found in the data). @throws ERR_LABELS unless there is one per output */
+  setLabels(labels: readonly string[]): void {
+    if (this.#head.kind === 'regression') this.#head = { ...this.#head, targets: checkLabels(labels, this.#head.outputs) };
+    else this.#labels = checkLabels(labels, this.#head.outputs);
+    this.#labelsSource = 'given';
+  }
+
+  /** @internal Tensor marks, for saving. */
+  get marks(): { frozen: string[]; statistics: string[] } {
+    return this.#marks.toJSON();
+  }
+
+  /** @throws ERR_DISPOSED */
+  assertAlive(): void {
+    if (this.#disposed) throw new ThawError('ERR_DISPOSED', `the network '${this.name}' has been disposed of`);
+  }
+
+  /** @throws ERR_NETWORK_BUSY while a fit runs; ERR_DISPOSED */
+  assertFree(action: string): void {
+    this.assertAlive();
+    if (this.#lock) throw busyError(action, this.#lock.who);
+  }
+
+  #mayMark(): void {
+    this.assertAlive();
+    if (this.#lock && !this.#lock.open) throw busyError('freeze or unfreeze', this.#lock.who, ', or do it at the end of an epoch');
+  }
+
+  #tensorName(name: string): string {
+    return this.aliases[name] ?? name;
+  }
+
+  #described(name: string) {
+    const found = [...this.#graph.parameters, ...this.#graph.states].find((tensor) => tensor.name === name);
+    if (!found) throw new ThawError('ERR_NO_TENSOR', `expected the name of a tensor of '${this.name}', received '${name}'`);
+    return found;
+  }
+}

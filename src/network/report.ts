@@ -1,0 +1,42 @@
+/** One tensor in a report. */
+export interface TensorReport {
+  name: string;
+  /** Shape in the network. */
+  expected?: number[];
+  /** Shape in the file, or in the head that was replaced. */
+  received?: number[];
+  /** What was done about it, or why. */
+  note?: string;
+}
+
+const shape = (dimensions: number[] | undefined): string => (dimensions ? `[${dimensions.join(', ')}]` : '–');
+
+/** What became of each tensor: nothing about weights is silent. */
+export class LoadReport {
+  /** Taken from the file as they are. */
+  readonly loaded: TensorReport[] = [];
+  /** In the file (or the old head), but not in the network. */
+  readonly dropped: TensorReport[] = [];
+  /** In the network, but drawn anew. */
+  readonly initialised: TensorReport[] = [];
+  /** In both, with different shapes; `note` says what was done. */
+  readonly mismatched: TensorReport[] = [];
+
+  /** A table: a line a tensor, those that were simply loaded summed up in one. */
+  toString(): string {
+    const rows = (['dropped', 'initialised', 'mismatched'] as const).flatMap((what) =>
+      this[what].map((t) => [what, t.name, shape(t.expected), shape(t.received), t.note ?? '']),
+    );
+    const summary = `${this.loaded.length} loaded, ${this.dropped.length} dropped, ${this.initialised.length} initialised, ${this.mismatched.length} mismatched`;
+    if (rows.length === 0) return summary;
+    return `${summary}\n${table([['', 'tensor', 'network', 'file', ''], ...rows])}`;
+  }
+}
+
+/** Rows in aligned columns, two spaces apart; the columns in `right` are aligned to the right. */
+export function table(rows: string[][], right: number[] = []): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const cell = (text: string, column: number): string =>
+    right.includes(column) ? text.padStart(widths[column]!) : text.padEnd(widths[column]!);
+  return rows.map((row) => row.map(cell).join('  ').trimEnd()).join('\n');
+}
