@@ -2,6 +2,9 @@
  * The data that training and prediction read: pictures or tensors with targets, and the batches made of them.
  * This file has types alone.
  */
+import type { HeadKind, TargetScaling, Tensor } from '../network/types.js';
+
+export type { HeadKind, TargetScaling, Tensor };
 
 /** A decoded picture: 8 bits a channel, rows from the top, channels interleaved (height x width x channels). */
 export interface RawPicture {
@@ -15,20 +18,11 @@ export interface RawPicture {
 /** A picture: the path of a file, the bytes of a file, or decoded pixels. */
 export type PictureSource = string | Uint8Array | RawPicture;
 
-/** A dense tensor in row-major order (the last dimension runs fastest). */
-export interface Tensor<T extends TensorData = TensorData> {
-  data: T;
-  shape: readonly number[];
-}
-export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array;
-
 /**
  * What a sample should be answered with: single label, the class index or its label; multi label, the class
  * indices or labels that apply; regression, the numbers.
  */
 export type Target = number | string | readonly number[] | readonly string[] | Float32Array;
-
-export type HeadKind = 'single' | 'multi' | 'regression';
 
 /** One picture, or one row of each named input of the network (shapes without the batch dimension). */
 export type SampleInput = { picture: PictureSource } | { tensors: Readonly<Record<string, Tensor>> };
@@ -111,12 +105,6 @@ export interface SkippedFile {
   reason: string;
 }
 
-/** How the numbers of regression targets are scaled for training: (target - mean) / std, per target. */
-export interface TargetScaling {
-  mean: number[];
-  std: number[];
-}
-
 /** How targets become a tensor. */
 export interface TargetEncoding {
   kind: HeadKind;
@@ -130,11 +118,11 @@ export interface TargetEncoding {
 
 /** Rows in order; the last batch of an epoch may be shorter. All arrays have one entry a row but `inputs` (see `read`). */
 export interface Batch {
-  /** Place of the batch in its epoch. Batches without a readable sample are left out, their number is not reused. */
+  /** Place of the batch in `rows`. Batches without a readable sample are left out, their number is not reused. */
   index: number;
   /** Number of rows. */
   size: number;
-  /** Index of each row in the data set: with seed and epoch, the identity that random draws use. */
+  /** Index of each row in the data set: the sample that random draws are keyed by. */
   samples: number[];
   /** Key of each row for cached features (content, augmentation, variant); null: not to be cached. */
   keys: (string | null)[];
@@ -143,7 +131,7 @@ export interface Batch {
   /** One tensor an input, first dimension `read.length`; empty where `read` is. Pictures are f32 [n, channels, height, width]. */
   inputs: Record<string, Tensor>;
   /** i32 [n] (single), f32 [n, classes] of 0 and 1 (multi), f32 [n, size] scaled (regression). Absent without targets. */
-  target?: Tensor<Int32Array> | Tensor<Float32Array>;
+  target?: Tensor;
   /** Files of this batch that could not be read; they have no row. */
   skipped: SkippedFile[];
 }
@@ -159,29 +147,25 @@ export interface PictureSession {
 }
 
 /**
- * `batches(dataset, options)` (src/data/loader.ts) is `AsyncGenerator<Batch>` over one epoch. Order and augmentation depend
- * on (seed, epoch) alone.
+ * `batches(dataset, options)` (src/data/loader.ts) is an `AsyncGenerator<Batch>`. What a batch holds depends on its rows and on
+ * (seed, epoch) alone.
  */
 export interface LoaderOptions {
   session: PictureSession;
-  /** Rows a batch. More than the data has gives one batch of all. */
-  batch: number;
+  /** Indices of the samples of each batch, in order. Default: all samples in order, `batch` at a time. */
+  rows?: Iterable<ArrayLike<number>>;
+  /** Rows a batch where `rows` is absent, and for streams. Default 32. More than the data has gives one batch of all. */
+  batch?: number;
   /** Needed where samples are pictures. */
   preprocessing?: PicturePreprocessing;
   /** Name of the network's picture input. Default 'image'. */
   input?: string;
   target?: TargetEncoding;
-  /** Default false: samples in their order. */
-  shuffle?: boolean;
   augment?: Augment | boolean;
   /** Default 0. */
   seed?: number;
-  /** Default 0. Chooses the order of a shuffle. */
+  /** Which version of the augmented pictures: the epoch that the draws see. With k variants, epoch mod k. Default 0. */
   epoch?: number;
-  /** Which version of the augmented pictures: the epoch that the draws see. Default: `epoch`. With k variants, epoch mod k. */
-  variant?: number;
-  /** Batches to leave out at the start: how a run resumes in the middle of an epoch. Default 0. */
-  from?: number;
   /** Rows whose features are there already: asked by key, and not read when true. */
   have?: (keys: string[]) => boolean[] | Promise<boolean[]>;
   /** Throw at the first file that cannot be read. Default false: skip it and say so. */
