@@ -1,0 +1,93 @@
+#pragma once
+// The compiler: a graph description and marks in, a program out. Each pass is a file of this folder.
+//
+//   read → partition → fold → differentiate → fuse → select → layout → memory → lower
+//
+// Freezing is a pass: what no trainable parameter can change becomes inference (folded, fused, packed once), and gradient
+// nodes exist only where a trainable parameter needs them.
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "kernels/isa.h"
+
+namespace thaw {
+
+/// What a plan is for.
+///  run        inputs → outputs, inference
+///  embed      inputs → the cut, inference of the frozen part
+///  head       cut → outputs, inference
+///  step       cut and targets → outputs, losses, gradients
+///  gradients  inputs → outputs, losses, gradients: the meaning of `step` without the partition
+enum class Mode { run, embed, head, step, gradients };
+Mode mode_from(const std::string& name);  // throws ERR_REQUEST
+inline bool is_training(Mode mode) { return mode == Mode::step || mode == Mode::gradients; }
+
+struct Request {
+  Mode mode = Mode::run;
+  Json graph;    // description
+  Json shapes;   // graph input → shape; an input without a shape is left out with all that reads it
+  std::set<std::string> trainable;
+  std::map<std::string, std::string> batch_norm;  // node → 'frozen' | 'statistics' | 'train'; default frozen
+  std::vector<std::string> outputs;               // default: the graph's
+  Isa isa = best_isa();
+};
+
+/// The gradient of one trainable parameter: dense, or rows of its first dimension at `indices`.
+struct ParameterGradient {
+  ValueId parameter = kNone;
+  ValueId value = kNone;
+  ValueId indices = kNone;
+};
+
+/// Why a kernel was not taken (THAW_VERBOSE=select shows it).
+struct Declined {
+  std::string node, kernel, why;
+};
+
+/// A graph on its way to a plan, with everything the passes found out.
+struct Program {
+  Graph graph;
+  Mode mode = Mode::run;
+  Isa isa = Isa::scalar;
+  std::vector<ValueId> inputs;                 // bound by the caller, in order
+  std::vector<ValueId> cut;                    // values at the border, in graph order
+  std::vector<ParameterGradient> gradients;    // in the order of the parameters
+  ValueId loss_scale = kNone;                  // scalar input: factor on all gradients
+  std::vector<Declined> declined;
+
+  // Set by the memory pass.
+  std::vector<bool> prepared;                  // per node: follows from parameters and states alone
+  std::vector<ValueId> kept;                   // prepared values that other nodes or the caller read
+};
+
+// ---- passes, in order -------------------------------------------------------------------------------------------
+/// Reads the description with the batch-norm modes of the request, drops inactive dropout, finds the cut and keeps the
+/// part of the graph that the mode needs.
+Program partition(const Request& request);
+/// Folds frozen batch norms into the convolution or linear layer before them, where neither is trained.
+void fold(Program& program);
+/// Emits gradient nodes for the losses.
+void differentiate(Program& program);
+/// Joins convolution + residual + activation and linear + activation into one node.
+void fuse(Program& program);
+/// Lets every operator choose its kernel and pack its weights.
+void select(Program& program);
+/// Chooses layouts and inserts reorder nodes where two neighbours disagree.
+void choose_layouts(Program& program);
+/// Marks what is computed once and kept (`prepared`, `kept`).
+void find_prepared(Program& program);
+
+// ---- helpers shared by passes -----------------------------------------------------------------------------------
+/// Every reader of `from` (nodes, outputs, losses, updates) reads `to` instead.
+void replace_uses(Graph& graph, ValueId from, ValueId to);
+/// Removes nodes whose outputs nobody needs. `extra` values are needed besides outputs, losses and updates.
+void prune(Graph& graph, const std::vector<ValueId>& extra);
+/// Per value: does it depend on one for which `seed` is true?
+std::vector<bool> depends_on(const Graph& graph, const std::vector<bool>& seed);
+/// Is v read by the caller (output, loss, state update)?
+bool leaves_graph(const Graph& graph, ValueId v);
+
+}  // namespace thaw

@@ -1,0 +1,122 @@
+// Running a plan: bind memory, bring prepared values up to date, run the nodes in order.
+#include <chrono>
+#include <cstring>
+
+#include "ops/op.h"
+#include "run/plan.h"
+#include "run/pool.h"
+
+namespace thaw {
+
+class Plan::Execution final : public Run {
+ public:
+  Execution(const std::vector<void*>& pointers, const RandomState& random, const JobContext& context)
+      : pointers_(pointers), random_(random), context_(context) {}
+  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : pointers_[buffer]; }
+  const RandomState& random() const override { return random_; }
+
+ protected:
+  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*), const void* body) override {
+    Pool::shared().run(tasks, scratch, call, body, context_.threads);
+  }
+
+ private:
+  const std::vector<void*>& pointers_;
+  const RandomState& random_;
+  const JobContext& context_;
+};
+
+namespace {
+
+void check_binding(const Value& value, const Plan::Binding& input) {
+  const std::string subject = "input '" + value.name + "'";
+  if (!input.data) fail_expected("ERR_INPUT", "data", subject, "none");
+  if (input.bytes != physical_bytes(value))
+    fail_expected("ERR_INPUT", std::to_string(physical_bytes(value)) + " bytes (" + dtype_name(value.dtype) + " " +
+                  to_string(value.shape) + ")", subject, std::to_string(input.bytes) + " bytes");
+}
+
+}  // namespace
+
+void Plan::bind(Store& store, const std::vector<Binding>& inputs, const Options& options) {
+  const Graph& graph = program_.graph;
+  char* arena = Arena::shared().memory(arena_bytes_);
+  for (size_t b = 0; b < pointers_.size(); ++b) pointers_[b] = arena + offsets_[b];
+  for (size_t v = 0; v < places_.size(); ++v) {
+    if (places_[v] == Place::none) pointers_[v] = nullptr;
+    if (places_[v] == Place::store) pointers_[v] = store.compute(graph.values[v].name);
+  }
+  for (auto& [v, entry] : kept_) {
+    const size_t bytes = physical_bytes(graph.values[v]);
+    if (entry->memory.size() < bytes) entry->memory = Memory(std::max<size_t>(bytes, 64), store.account());
+    pointers_[v] = entry->memory.data();
+  }
+  for (size_t i = 0; i < program_.inputs.size(); ++i) {
+    const ValueId v = program_.inputs[i];
+    check_binding(graph.values[v], inputs.at(i));
+    // Kernels rely on aligned memory; what lies elsewhere is copied.
+    if (reinterpret_cast<uintptr_t>(inputs[i].data) % 64 == 0)
+      pointers_[v] = const_cast<void*>(inputs[i].data);
+    else
+      std::memcpy(pointers_[v], inputs[i].data, inputs[i].bytes);
+  }
+  if (program_.loss_scale != kNone) *static_cast<float*>(pointers_[program_.loss_scale]) = static_cast<float>(options.loss_scale);
+}
+
+void Plan::run_node(size_t n, Run& run, bool profile) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (const Step& step : steps_[n]) step(run);
+  if (profile) profile_[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
+  std::vector<bool> wanted(program_.graph.nodes.size(), false);
+  std::vector<std::pair<Prepared*, std::vector<uint64_t>>> stale;
+  for (auto& [v, entry] : kept_) {
+    std::vector<uint64_t> versions;
+    for (const std::string& source : entry->sources) versions.push_back(store.version(source));
+    if (!entry->versions.empty() && entry->versions == versions) continue;
+    // A value without sources (a constant) is made once.
+    if (versions.empty()) versions.push_back(0);
+    if (entry->versions == versions) continue;
+    for (NodeId n : ancestors_[v]) wanted[n] = true;
+    entry->versions.clear();
+    stale.emplace_back(entry.get(), std::move(versions));
+  }
+  for (size_t n = 0; n < wanted.size(); ++n) {
+    if (!wanted[n]) continue;
+    context.check();
+    run_node(n, run, !profile_.empty());
+  }
+  // Only now: a cancelled run leaves them stale.
+  for (auto& [entry, versions] : stale) entry->versions = std::move(versions);
+}
+
+void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {
+  bind(store, inputs, options);
+  Execution execution(pointers_, options.random, context);
+  profile_.assign(options.profile ? steps_.size() : 0, 0.0);
+  refresh_prepared(store, execution, context);
+  for (size_t n = 0; n < steps_.size(); ++n) {
+    if (program_.prepared[n]) continue;
+    context.check();
+    run_node(n, execution, options.profile);
+  }
+}
+
+std::vector<double> Plan::losses() const {
+  std::vector<double> result;
+  for (const Loss& loss : program_.graph.losses) result.push_back(*static_cast<const float*>(pointers_[loss.value]));
+  return result;
+}
+
+void Plan::commit_states(Store& store) {
+  for (const StateUpdate& update : program_.graph.updates) {
+    const Value& state = program_.graph.values[update.state];
+    Tensor& tensor = store.at(state.name);
+    std::memcpy(store.compute(tensor), pointers_[update.value], physical_bytes(state));
+    store.mark_modified(tensor);
+  }
+}
+
+}  // namespace thaw

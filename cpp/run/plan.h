@@ -1,0 +1,101 @@
+#pragma once
+// A compiled program with its memory: what `compile` makes and `run` runs. A plan belongs to a session and is used by one
+// job at a time.
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compile/compile.h"
+#include "optim/optimizer.h"
+#include "run/arena.h"
+#include "run/memory.h"
+#include "run/queue.h"
+#include "run/run.h"
+#include "session/store.h"
+
+namespace thaw {
+
+/// A value computed from parameters and states alone, and the versions of the tensors it was computed from.
+struct Prepared {
+  Memory memory;
+  std::vector<std::string> sources;
+  std::vector<uint64_t> versions;
+};
+
+/// Prepared values by what they are (the expression that makes them), shared by the plans of a session: plans for another
+/// batch size use the same packed weights.
+struct PreparedCache {
+  std::map<std::string, std::weak_ptr<Prepared>> entries;
+};
+
+/// Where a buffer's memory comes from at run time.
+enum class Place : uint8_t { none, arena, kept, store };
+
+class Plan {
+ public:
+  /// Throws what the passes throw, and ERR_TENSOR_MISSING for a parameter that the store does not have.
+  Plan(const Request& request, Store& store, PreparedCache& cache);
+  ~Plan();
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  /// What the reply of `compile` says (see src/native.ts).
+  Json describe() const;
+  /// Its outputs as [{name, dtype, shape}], under the names of the description.
+  Json describe_outputs() const;
+  /// Its nodes as [{node, op, kernel, prepared, ms?}]; `ms` after a profiled run.
+  Json describe_launches() const;
+
+  struct Binding {
+    const void* data = nullptr;  // null: no data is bound to this input
+    size_t bytes = 0;
+  };
+  struct Options {
+    RandomState random;
+    double loss_scale = 1;
+    bool profile = false;
+  };
+  /// Runs the program. `inputs` in the order of program().inputs. Afterwards `result` reads values until the next run
+  /// of any plan.
+  void run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context);
+  const void* result(ValueId v) const { return pointers_[v]; }
+  /// Values of the losses of the last run.
+  std::vector<double> losses() const;
+  /// Replaces states (running statistics) by what the last run computed.
+  void commit_states(Store& store);
+
+  const Program& program() const { return program_; }
+  const Value& value(ValueId v) const { return program_.graph.values[v]; }
+
+ private:
+  friend class Lowerer;
+  class Execution;
+  using Step = std::function<void(Run&)>;
+
+  Json describe_values(const std::vector<ValueId>& values) const;
+  void lower_nodes();
+  void place_buffers();
+  size_t place_range(bool prepared);
+  void share_prepared(PreparedCache& cache);
+  std::string expression(ValueId v, std::map<ValueId, std::string>& known, std::vector<std::string>& sources) const;
+  void bind(Store& store, const std::vector<Binding>& inputs, const Options& options);
+  void refresh_prepared(Store& store, Run& run, const JobContext& context);
+  void run_node(size_t n, Run& run, bool profile);
+
+  Program program_;
+  std::vector<std::vector<Step>> steps_;      // per node
+  std::vector<size_t> workspace_bytes_;       // buffers beyond the values
+  std::vector<NodeId> workspace_node_;
+  std::vector<Place> places_;                 // per value
+  std::vector<size_t> offsets_;               // per buffer, where it lies in the arena
+  std::vector<void*> pointers_;               // per buffer, during a run
+  std::map<ValueId, std::shared_ptr<Prepared>> kept_;
+  std::map<ValueId, std::vector<NodeId>> ancestors_;  // nodes that make a kept value, in order
+  size_t arena_bytes_ = 0;
+  size_t kept_bytes_ = 0;
+  std::vector<double> profile_;
+};
+
+}  // namespace thaw

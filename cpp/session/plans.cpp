@@ -1,0 +1,208 @@
+// The commands compile, run and release. What they take and answer is described in src/native.ts.
+#include <cmath>
+#include <cstring>
+
+#include "ops/op.h"
+#include "run/plan.h"
+#include "session/session.h"
+#include "session/update.h"
+
+namespace thaw {
+
+namespace {
+
+Isa isa_from(const std::string& name) {
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    if (name == isa_name(isa) && isa_usable(isa)) return isa;
+  fail_expected("ERR_REQUEST", "an instruction set of this machine", "isa", "'" + name + "'");
+}
+
+Request read_request(const Json& json) {
+  Request request;
+  request.graph = json.at("graph");
+  request.shapes = json.at("inputs");
+  request.mode = mode_from(json.at("mode").as_string());
+  if (const Json* names = json.find("trainable"))
+    for (const std::string& name : names->as_strings()) request.trainable.insert(name);
+  if (const Json* modes = json.find("batchNorm"))
+    for (const auto& [node, mode] : modes->members()) request.batch_norm[node] = mode.as_string();
+  if (const Json* names = json.find("outputs")) request.outputs = names->as_strings();
+  if (const Json* isa = json.find("isa")) request.isa = isa_from(isa->as_string());
+  return request;
+}
+
+/// Every value of the graph with its shape and the node that makes it: `mode: 'infer'`.
+Reply infer_shapes(const Json& json) {
+  const Graph graph = read_graph(json.at("graph"), json.at("inputs"));
+  Json values = Json::array();
+  for (const Value& v : graph.values) {
+    if (v.role == Role::parameter || v.role == Role::state) continue;
+    Json row = Json::object();
+    row.set("name", v.name).set("dtype", dtype_name(v.dtype)).set("shape", v.shape);
+    if (v.producer != kNone) row.set("node", graph.nodes[v.producer].name);
+    values.push(std::move(row));
+  }
+  Reply reply;
+  reply.json.set("values", std::move(values));
+  return reply;
+}
+
+Plan& find_plan(Session& session, const Json& json) {
+  const int64_t id = json.at("plan").as_int();
+  const auto it = session.plans.find(id);
+  if (it == session.plans.end()) fail_expected("ERR_PLAN", "a plan of this session", "plan", std::to_string(id));
+  return *it->second;
+}
+
+/// One row of a value whose first dimension is the batch.
+size_t row_bytes(const Value& value, size_t rows) {
+  if (value.shape.empty() || static_cast<size_t>(value.shape[0]) != rows)
+    fail_expected("ERR_INPUT", std::to_string(rows) + " rows", "cached value '" + value.name + "'", to_string(value.shape));
+  return physical_bytes(value) / std::max<size_t>(rows, 1);
+}
+
+/// Gathers the cut's values of the named rows from a cache; returns one memory per cut value.
+std::vector<Memory> read_cache(Session& session, const Plan& plan, const Json& request) {
+  FeatureCache& cache = session.cache(request.at("cache").as_int());
+  const std::vector<std::string> keys = request.at("keys").as_strings();
+  const std::vector<ValueId>& cut = plan.program().cut;
+  std::vector<Memory> values;
+  for (ValueId v : cut) values.emplace_back(physical_bytes(plan.value(v)), session.account);
+  std::string missing;
+  for (size_t row = 0; row < keys.size(); ++row) {
+    const FeatureCache::Row pieces = cache.find(keys[row]);
+    if (pieces.size() != cut.size()) {
+      missing += (missing.empty() ? "" : ", ") + std::to_string(row);
+      continue;
+    }
+    for (size_t c = 0; c < cut.size(); ++c) {
+      const size_t bytes = row_bytes(plan.value(cut[c]), keys.size());
+      if (pieces[c].bytes != bytes)
+        fail_expected("ERR_INPUT", std::to_string(bytes) + " bytes", "cached '" + plan.value(cut[c]).name + "'",
+                      std::to_string(pieces[c].bytes));
+      std::memcpy(values[c].as<char>() + row * bytes, pieces[c].data, bytes);
+    }
+  }
+  if (!missing.empty()) fail_expected("ERR_CACHE_MISS", "every row in the cache", "cacheRead", "none for rows " + missing);
+  return values;
+}
+
+int64_t write_cache(Session& session, const Plan& plan, const Json& request) {
+  FeatureCache& cache = session.cache(request.at("cache").as_int());
+  const std::vector<std::string> keys = request.at("keys").as_strings();
+  int64_t stored = 0;
+  for (size_t row = 0; row < keys.size(); ++row) {
+    FeatureCache::Row pieces;
+    for (ValueId v : plan.program().graph.outputs) {
+      const size_t bytes = row_bytes(plan.value(v), keys.size());
+      pieces.push_back({static_cast<const char*>(plan.result(v)) + row * bytes, bytes});
+    }
+    stored += cache.put(keys[row], pieces);
+  }
+  return stored;
+}
+
+/// The buffers that came with the request and the rows of the cache, in the order of the plan's inputs.
+std::vector<Plan::Binding> bind_inputs(const Plan& plan, const Json& json, const Buffers& buffers,
+                                       const std::vector<Memory>& cached) {
+  const Program& program = plan.program();
+  std::vector<std::string> names;
+  if (const Json* given = json.find("inputs")) names = given->as_strings();
+  if (names.size() > buffers.size())
+    fail_expected("ERR_INPUT", std::to_string(names.size()) + " buffers", "run", std::to_string(buffers.size()));
+  std::vector<Plan::Binding> bindings;
+  for (ValueId v : program.inputs) {
+    Plan::Binding binding;
+    for (size_t i = 0; i < names.size(); ++i)
+      if (names[i] == plan.value(v).name) binding = {buffers[i].data, buffers[i].size};
+    for (size_t c = 0; c < cached.size(); ++c)
+      if (program.cut[c] == v) binding = {cached[c].data(), physical_bytes(plan.value(v))};
+    bindings.push_back(binding);
+  }
+  return bindings;
+}
+
+Plan::Options read_options(const Json& json) {
+  Plan::Options options;
+  options.random.seed = static_cast<uint64_t>(json.get("seed", 0));
+  options.random.epoch = json.get("epoch", 0);
+  if (const Json* samples = json.find("samples")) options.random.samples = samples->as_ints();
+  options.loss_scale = json.get("lossScale", 1.0);
+  options.profile = json.get("profile", false);
+  return options;
+}
+
+void check_losses(const std::vector<double>& losses) {
+  for (double loss : losses)
+    if (!std::isfinite(loss))
+      fail_expected("ERR_LOSS_NOT_FINITE", "a finite number", "the loss", std::isnan(loss) ? "NaN" : "infinity");
+}
+
+void reply_value(Reply& reply, Json& list, const Plan& plan, ValueId v, const std::string& name) {
+  const Value& value = plan.value(v);
+  Json row = Json::object();
+  row.set("name", name).set("dtype", dtype_name(value.dtype)).set("shape", value.shape);
+  list.push(std::move(row));
+  Memory memory(physical_bytes(value));
+  std::memcpy(memory.data(), plan.result(v), physical_bytes(value));
+  reply.buffers.emplace_back(std::move(memory));
+}
+
+void reply_outputs(Reply& reply, const Plan& plan, const Json& json) {
+  Json outputs = Json::array();
+  const Json* wanted = json.find("outputs");
+  const Json described = plan.describe_outputs();
+  if (!json.get("discardOutputs", false))
+    for (size_t i = 0; i < plan.program().graph.outputs.size(); ++i) {
+      const std::string& name = described.items()[i].at("name").as_string();
+      bool asked = !wanted;
+      if (wanted)
+        for (const std::string& w : wanted->as_strings()) asked |= w == name;
+      if (asked) reply_value(reply, outputs, plan, plan.program().graph.outputs[i], name);
+    }
+  reply.json.set("outputs", std::move(outputs));
+}
+
+}  // namespace
+
+Reply command_compile(Session& session, const Json& json, Buffers&, JobContext&) {
+  if (json.at("mode").as_string() == "infer") return infer_shapes(json);
+  if (!session.prepared) session.prepared = std::make_shared<PreparedCache>();
+  auto plan = std::make_shared<Plan>(read_request(json), session.store, *session.prepared);
+  Reply reply;
+  reply.json = plan->describe();
+  const int64_t id = session.next_id++;
+  reply.json.set("plan", id);
+  session.plans[id] = std::move(plan);
+  return reply;
+}
+
+Reply command_run(Session& session, const Json& json, Buffers& buffers, JobContext& context) {
+  Plan& plan = find_plan(session, json);
+  std::vector<Memory> cached;
+  if (const Json* read = json.find("cacheRead")) cached = read_cache(session, plan, *read);
+  plan.run(session.store, bind_inputs(plan, json, buffers, cached), read_options(json), context);
+
+  Reply reply;
+  const std::vector<double> losses = plan.losses();
+  check_losses(losses);
+  Json loss_list = Json::array();
+  for (double loss : losses) loss_list.push(loss);
+  reply.json.set("losses", std::move(loss_list));
+  if (const Json* write = json.find("cacheWrite")) reply.json.set("cached", write_cache(session, plan, *write));
+  reply_outputs(reply, plan, json);
+  if (const Json* wanted = json.find("gradients")) reply_gradients(reply, plan, *wanted);
+  if (const Json* update = json.find("update")) {
+    reply.json.set("gradientNorm", update_parameters(session, plan, *update, context));
+    plan.commit_states(session.store);
+  }
+  if (json.get("profile", false)) reply.json.set("launches", plan.describe_launches());
+  return reply;
+}
+
+Reply command_release(Session& session, const Json& json, Buffers&, JobContext&) {
+  session.plans.erase(json.at("plan").as_int());
+  return {};
+}
+
+}  // namespace thaw
