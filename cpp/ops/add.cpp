@@ -1,0 +1,24 @@
+// add(a, b): a + b with broadcasting.
+#include "ops/combine.h"
+
+namespace thaw {
+
+namespace {
+
+void differentiate(Gradient& g) {
+  for (size_t i = 0; i < 2; ++i) {
+    if (g.needs(i)) add_summed(g, i, g.grad(0));
+  }
+}
+
+void lower(Lower& lower) { lower_combine(lower, elementwise_kernels(lower.isa()).add); }
+
+}  // namespace
+
+const OpDef& op_add() {
+  static const OpDef def{.name = "add", .infer = infer_combine, .gradient = differentiate, .layout = layout_combine,
+                         .lower = lower};
+  return def;
+}
+
+}  // namespace thaw

@@ -1,0 +1,118 @@
+// linear(x[…,K], weight[N,K], bias?[N]) → […,N]: y = act(x weightᵀ + bias).
+// Attributes (set by passes): activation "none", alpha; after packing weight_shape [N,K].
+#include "ops/product.h"
+
+namespace thaw {
+
+namespace {
+
+/// All but the last dimension, as rows.
+int64_t rows_of(const Shape& shape) {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+  return rows;
+}
+
+void infer_linear(Infer& infer) {
+  infer.expect_f32(0);
+  infer.expect_f32(1);
+  const Shape weight = infer.attrs().get("weight_shape", infer.shape(1));
+  const Shape& x = infer.shape(0);
+  if (weight.size() != 2) infer.fail("a weight of shape [outputs, inputs]", to_string(weight));
+  if (x.empty() || x.back() != weight[1]) {
+    infer.fail("an operand whose last dimension is " + std::to_string(weight[1]), to_string(x));
+  }
+  if (infer.has(2)) infer.expect_f32(2), infer.expect_shape(2, {weight[0]});
+  Shape y = x;
+  y.back() = weight[0];
+  infer.output(DType::f32, y);
+}
+
+void differentiate_linear(Gradient& g) {
+  const ValueId dy = g.grad(0);
+  if (g.needs(0)) g.add(0, g.emit1("matmul", {dy, g.input(1)}));
+  if (g.needs(1)) g.add(1, g.emit1("linear_backward_weights", {g.input(0), dy}));
+  if (g.input(2) != kNone && g.needs(2)) {
+    g.add(2, g.emit1("sum_to", {dy}, Json::object().set("shape", g.value(g.input(2)).shape)));
+  }
+}
+
+void select_linear(Select& select) {
+  const Shape weight = select.graph().values[select.node().inputs[1]].shape;
+  const ValueId packed = select.before("linear_pack", {select.node().inputs[1]});
+  select.node().inputs[1] = packed;
+  select.node().attrs.set("weight_shape", weight);
+  select.choose("packed");
+}
+
+void lower_linear(Lower& lower) {
+  const Shape weight = lower.attrs().at("weight_shape").as_ints();
+  Product p;
+  p.m = rows_of(lower.in(0).shape);
+  p.n = weight[0];
+  p.k = weight[1];
+  p.a = lower.input(0);
+  p.m_stride = p.k;
+  p.k_stride = 1;
+  p.b = lower.input(1);
+  p.bias = lower.input(2);
+  p.c = lower.output(0);
+  p.activation = activation_from(lower.attrs().get("activation", "none"));
+  p.alpha = static_cast<float>(lower.attrs().get("alpha", 0.01));
+  lower_product(lower, p);
+}
+
+// linear_pack(weight[N,K]) → panels of weightᵀ.
+void infer_pack(Infer& infer) {
+  infer.expect_f32(0, 2);
+  infer.output(DType::f32, packed_shape({}, infer.shape(0)[1], infer.shape(0)[0]));
+}
+
+void lower_linear_pack(Lower& lower) {
+  const Shape& weight = lower.in(0).shape;
+  lower_pack(lower, lower.input(0), lower.output(0), 1, weight[1], weight[0], 1, weight[1]);
+}
+
+// linear_backward_weights(x[…,K], dy[…,N]) → dweight [N,K] = dyᵀ x, the rows summed in order.
+void infer_weights(Infer& infer) {
+  infer.expect_f32(0);
+  infer.expect_f32(1);
+  if (infer.shape(0).empty() || infer.shape(1).empty() || rows_of(infer.shape(0)) != rows_of(infer.shape(1))) {
+    infer.fail("as many rows as " + to_string(infer.shape(0)), to_string(infer.shape(1)));
+  }
+  infer.output(DType::f32, {infer.shape(1).back(), infer.shape(0).back()});
+}
+
+void lower_weights(Lower& lower) {
+  Product p;
+  p.m = lower.in(1).shape.back();
+  p.n = lower.in(0).shape.back();
+  p.k = rows_of(lower.in(0).shape);
+  p.a = lower.input(1);
+  p.m_stride = 1;
+  p.k_stride = p.m;
+  p.b = lower.workspace(sizeof(float) * count(packed_shape({}, p.k, p.n)));
+  p.c = lower.output(0);
+  lower_pack(lower, lower.input(0), p.b, 1, p.k, p.n, p.n, 1);
+  lower_product(lower, p);
+}
+
+}  // namespace
+
+const OpDef& op_linear() {
+  static const OpDef def{.name = "linear", .infer = infer_linear, .gradient = differentiate_linear,
+                         .select = select_linear, .lower = lower_linear};
+  return def;
+}
+
+const OpDef& op_linear_pack() {
+  static const OpDef def{.name = "linear_pack", .infer = infer_pack, .lower = lower_linear_pack};
+  return def;
+}
+
+const OpDef& op_linear_backward_weights() {
+  static const OpDef def{.name = "linear_backward_weights", .infer = infer_weights, .lower = lower_weights};
+  return def;
+}
+
+}  // namespace thaw
