@@ -1,0 +1,48 @@
+#pragma once
+// Pooling over blocked pictures. A plane is one channel block of one picture: [H][W][16].
+//
+//   max      y[o] = max over the window's positions inside the picture; the first maximum in row-major order takes the
+//            gradient; NaN wins, the last of several (PyTorch's rule)
+//   average  y[o] = sum of the window / divisor; dx[i] = sum of dy[o] / divisor over the windows that hold i
+#include <cstdint>
+
+#include "kernels/isa.h"
+
+namespace thaw {
+
+struct MaxPool {
+  const float* x;
+  const float* dy;                   // backward only
+  float* y;                          // forward: the result; backward: dx
+  int64_t planes, height, width, out_height, out_width;
+  int64_t rows_per_task;             // output rows of a forward task
+  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+};
+
+/// The positions of one output row or column: begin … end-1, clipped to the picture; the divisor of an output is the
+/// product of its row's and its column's `size`.
+struct PoolWindow {
+  int32_t begin, end;
+  double size;
+};
+
+struct AveragePool {
+  const float* x;                    // forward: x; backward: dy
+  float* y;                          // forward: y; backward: dx
+  int64_t planes, height, width, out_height, out_width;
+  int64_t rows_per_task;
+  const PoolWindow* rows;            // [out_height]
+  const PoolWindow* columns;         // [out_width]
+};
+
+/// Tasks: planes * ceil(out_height / rows_per_task) forward, planes backward.
+struct PoolKernels {
+  void (*max)(const MaxPool&, int64_t task, void* scratch);
+  void (*max_backward)(const MaxPool&, int64_t task, void* scratch);
+  void (*average)(const AveragePool&, int64_t task, void* scratch);
+  void (*average_backward)(const AveragePool&, int64_t task, void* scratch);
+};
+
+THAW_KERNELS(PoolKernels, pool)
+
+}  // namespace thaw

@@ -1,0 +1,306 @@
+// Pooling of pictures [N,C,H,W], PyTorch's meaning throughout.
+//
+//   max_pool(x; kernel, stride (= kernel), padding [top,left,bottom,right] (0), dilation (1), ceil_mode (false))
+//   average_pool(x; kernel, stride, padding, ceil_mode, count_include_pad (true))
+//   adaptive_average_pool(x; output_size [h,w])   window o: floor(o*H/h) … ceil((o+1)*H/h)-1
+//   global_average_pool(x), global_max_pool(x) → [N,C,1,1]
+//
+// With ceil_mode the last window must begin inside the picture or its left padding. Backward operators read
+// (x, dy) for the maximum and (dy) for averages, whose attribute `input_shape` is the shape of x.
+#include <algorithm>
+#include <memory>
+
+#include "kernels/pool.h"
+#include "ops/op.h"
+
+namespace thaw {
+
+namespace {
+
+/// One spatial axis of a window.
+struct Axis {
+  int64_t size = 0, kernel = 0, stride = 1, before = 0, after = 0, dilation = 1, out = 0;
+};
+
+struct Geometry {
+  int64_t planes = 0;
+  Axis h, w;
+};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t output_size(const Axis& a, bool ceil) {
+  const int64_t room = a.size + a.before + a.after - a.dilation * (a.kernel - 1) - 1;
+  if (room < 0) return 0;
+  int64_t out = (ceil ? ceil_div(room, a.stride) : room / a.stride) + 1;
+  if (ceil && (out - 1) * a.stride >= a.size + a.before) --out;
+  return out;
+}
+
+/// The geometry at an input shape; sizes that make no sense give out = 0, which `infer_window` reports.
+Geometry window_geometry(const Shape& x, const Json& attrs) {
+  const auto kernel = attrs.at("kernel").as_ints();
+  const auto stride = attrs.get("stride", kernel);
+  const auto padding = attrs.get("padding", std::vector<int64_t>{0, 0, 0, 0});
+  const auto dilation = attrs.get("dilation", std::vector<int64_t>{1, 1});
+  Geometry g;
+  if (kernel.size() != 2 || stride.size() != 2 || padding.size() != 4 || dilation.size() != 2) return g;
+  g.planes = x[0] * ceil_div(x[1], kBlock);
+  g.h = {x[2], kernel[0], stride[0], padding[0], padding[2], dilation[0], 0};
+  g.w = {x[3], kernel[1], stride[1], padding[1], padding[3], dilation[1], 0};
+  for (Axis* a : {&g.h, &g.w}) {
+    const int64_t reach = a->dilation * (a->kernel - 1) + 1;
+    const bool sound = a->kernel > 0 && a->stride > 0 && a->dilation > 0 && a->before >= 0 && a->after >= 0 &&
+                       a->before < reach && a->after < reach;
+    if (sound) a->out = output_size(*a, attrs.get("ceil_mode", false));
+  }
+  return g;
+}
+
+/// One window over the whole picture.
+Geometry global_geometry(const Shape& x) {
+  Geometry g;
+  g.planes = x[0] * ceil_div(x[1], kBlock);
+  g.h = {x[2], x[2], 1, 0, 0, 1, 1};
+  g.w = {x[3], x[3], 1, 0, 0, 1, 1};
+  return g;
+}
+
+// ---- windows of averages ----------------------------------------------------------------------------------------
+
+using Windows = std::vector<PoolWindow>;
+
+Windows sliding_windows(const Axis& a, bool count_include_pad) {
+  Windows windows;
+  for (int64_t o = 0; o < a.out; ++o) {
+    const int64_t start = o * a.stride - a.before;
+    const int64_t end = std::min(start + a.kernel, a.size + a.after);
+    const int64_t begin = std::max<int64_t>(start, 0), clipped = std::min(end, a.size);
+    // Windows that ceil_mode lets reach beyond the padding count what lies within it only.
+    const int64_t size = count_include_pad ? end - start : clipped - begin;
+    windows.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(clipped), static_cast<double>(size)});
+  }
+  return windows;
+}
+
+Windows adaptive_windows(int64_t size, int64_t out) {
+  Windows windows;
+  for (int64_t o = 0; o < out; ++o) {
+    const int64_t begin = o * size / out, end = ceil_div((o + 1) * size, out);
+    windows.push_back({static_cast<int32_t>(begin), static_cast<int32_t>(end), static_cast<double>(end - begin)});
+  }
+  return windows;
+}
+
+struct AverageWindows {
+  Windows rows, columns;
+};
+
+using MakeWindows = AverageWindows (*)(const Shape& x, const Json& attrs);
+
+AverageWindows average_windows(const Shape& x, const Json& attrs) {
+  const Geometry g = window_geometry(x, attrs);
+  const bool counted = attrs.get("count_include_pad", true);
+  return {sliding_windows(g.h, counted), sliding_windows(g.w, counted)};
+}
+
+AverageWindows adaptive_average_windows(const Shape& x, const Json& attrs) {
+  const auto out = attrs.at("output_size").as_ints();
+  return {adaptive_windows(x[2], out[0]), adaptive_windows(x[3], out[1])};
+}
+
+AverageWindows global_average_windows(const Shape& x, const Json&) {
+  return {adaptive_windows(x[2], 1), adaptive_windows(x[3], 1)};
+}
+
+// ---- infer ------------------------------------------------------------------------------------------------------
+
+void expect_picture(Infer& infer) {
+  infer.expect_f32(0, 4);
+  const Shape& x = infer.shape(0);
+  if (x[2] < 1 || x[3] < 1) infer.fail("a picture of at least one pixel", to_string(x));
+}
+
+void infer_window(Infer& infer) {
+  expect_picture(infer);
+  const Shape& x = infer.shape(0);
+  const Geometry g = window_geometry(x, infer.attrs());
+  if (g.h.out < 1 || g.w.out < 1) {
+    infer.fail("kernel [h,w], stride [h,w], padding [top,left,bottom,right] smaller than the kernel, and a window that "
+               "fits into " + to_string(x), infer.attrs().dump());
+  }
+  infer.output(DType::f32, {x[0], x[1], g.h.out, g.w.out});
+}
+
+void infer_adaptive(Infer& infer) {
+  expect_picture(infer);
+  const auto out = infer.attrs().at("output_size").as_ints();
+  if (out.size() != 2 || out[0] < 1 || out[1] < 1) infer.fail("output_size [h,w] of at least 1", to_string(out));
+  infer.output(DType::f32, {infer.shape(0)[0], infer.shape(0)[1], out[0], out[1]});
+}
+
+void infer_global(Infer& infer) {
+  expect_picture(infer);
+  infer.output(DType::f32, {infer.shape(0)[0], infer.shape(0)[1], 1, 1});
+}
+
+void infer_max_backward(Infer& infer) { infer.output(DType::f32, infer.shape(0)); }
+
+void infer_average_backward(Infer& infer) {
+  infer.expect_f32(0, 4);
+  infer.output(DType::f32, infer.attrs().at("input_shape").as_ints());
+}
+
+// ---- gradient ---------------------------------------------------------------------------------------------------
+
+void gradient_of_max(Gradient& g) {
+  if (!g.needs(0) || g.grad(0) == kNone) return;
+  g.add(0, g.emit1(std::string(g.node().op->name) + "_backward", {g.input(0), g.grad(0)}, g.attrs()));
+}
+
+void gradient_of_average(Gradient& g) {
+  if (!g.needs(0) || g.grad(0) == kNone) return;
+  Json attrs = g.attrs();
+  attrs.set("input_shape", g.value(g.input(0)).shape);
+  g.add(0, g.emit1(std::string(g.node().op->name) + "_backward", {g.grad(0)}, attrs));
+}
+
+// ---- lower ------------------------------------------------------------------------------------------------------
+
+/// Output rows of a forward task: about a thousand outputs, so that claiming a task costs little beside it.
+int64_t rows_per_task(int64_t out_width) { return ceil_div(1024, out_width); }
+
+int64_t forward_tasks(int64_t planes, int64_t out_height, int64_t rows) { return planes * ceil_div(out_height, rows); }
+
+MaxPool max_args(const Geometry& g) {
+  MaxPool a = {};
+  a.rows_per_task = rows_per_task(g.w.out);
+  a.planes = g.planes;
+  a.height = g.h.size, a.width = g.w.size, a.out_height = g.h.out, a.out_width = g.w.out;
+  a.kernel_h = g.h.kernel, a.kernel_w = g.w.kernel, a.stride_h = g.h.stride, a.stride_w = g.w.stride;
+  a.pad_top = g.h.before, a.pad_left = g.w.before, a.dilation_h = g.h.dilation, a.dilation_w = g.w.dilation;
+  return a;
+}
+
+Geometry max_geometry(const Lower& low, bool global) {
+  return global ? global_geometry(low.in(0).shape) : window_geometry(low.in(0).shape, low.attrs());
+}
+
+template <bool Global>
+void lower_max(Lower& low) {
+  const MaxPool args = max_args(max_geometry(low, Global));
+  const Buffer x = low.input(0), y = low.output(0);
+  const int64_t tasks = forward_tasks(args.planes, args.out_height, args.rows_per_task);
+  low.launch(pool_kernels(low.isa()).max, tasks, 0, [=](Run& run) {
+    MaxPool a = args;
+    a.x = run.f32(x);
+    a.y = run.f32(y);
+    return a;
+  });
+}
+
+template <bool Global>
+void lower_max_backward(Lower& low) {
+  const MaxPool args = max_args(max_geometry(low, Global));
+  const Buffer x = low.input(0), dy = low.input(1), dx = low.output(0);
+  low.launch(pool_kernels(low.isa()).max_backward, args.planes, 0, [=](Run& run) {
+    MaxPool a = args;
+    a.x = run.f32(x);
+    a.dy = run.f32(dy);
+    a.y = run.f32(dx);
+    return a;
+  });
+}
+
+/// Arguments of an average over a picture of shape `x`; they point into `windows`.
+AveragePool average_args(const Shape& x, const AverageWindows& windows) {
+  AveragePool a = {};
+  a.planes = x[0] * ceil_div(x[1], kBlock);
+  a.height = x[2], a.width = x[3];
+  a.out_height = static_cast<int64_t>(windows.rows.size());
+  a.out_width = static_cast<int64_t>(windows.columns.size());
+  a.rows_per_task = rows_per_task(a.out_width);
+  a.rows = windows.rows.data();
+  a.columns = windows.columns.data();
+  return a;
+}
+
+template <MakeWindows Make, bool Backward>
+void lower_average(Lower& low) {
+  const Shape shape = Backward ? low.out(0).shape : low.in(0).shape;
+  const auto windows = std::make_shared<const AverageWindows>(Make(shape, low.attrs()));
+  const AveragePool args = average_args(shape, *windows);
+  const Buffer from = low.input(0), to = low.output(0);
+  const PoolKernels& kernels = pool_kernels(low.isa());
+  const int64_t tasks = Backward ? args.planes : forward_tasks(args.planes, args.out_height, args.rows_per_task);
+  low.launch(Backward ? kernels.average_backward : kernels.average, tasks, 0, [args, windows, from, to](Run& run) {
+    AveragePool a = args;
+    a.x = run.f32(from);
+    a.y = run.f32(to);
+    return a;
+  });
+}
+
+}  // namespace
+
+const OpDef& op_max_pool() {
+  static const OpDef def{.name = "max_pool", .infer = infer_window, .gradient = gradient_of_max,
+                         .layout = layout_images, .lower = lower_max<false>};
+  return def;
+}
+
+const OpDef& op_max_pool_backward() {
+  static const OpDef def{.name = "max_pool_backward", .infer = infer_max_backward, .layout = layout_images,
+                         .lower = lower_max_backward<false>};
+  return def;
+}
+
+const OpDef& op_global_max_pool() {
+  static const OpDef def{.name = "global_max_pool", .infer = infer_global, .gradient = gradient_of_max,
+                         .layout = layout_images, .lower = lower_max<true>};
+  return def;
+}
+
+const OpDef& op_global_max_pool_backward() {
+  static const OpDef def{.name = "global_max_pool_backward", .infer = infer_max_backward, .layout = layout_images,
+                         .lower = lower_max_backward<true>};
+  return def;
+}
+
+const OpDef& op_average_pool() {
+  static const OpDef def{.name = "average_pool", .infer = infer_window, .gradient = gradient_of_average,
+                         .layout = layout_images, .lower = lower_average<average_windows, false>};
+  return def;
+}
+
+const OpDef& op_average_pool_backward() {
+  static const OpDef def{.name = "average_pool_backward", .infer = infer_average_backward, .layout = layout_images,
+                         .lower = lower_average<average_windows, true>};
+  return def;
+}
+
+const OpDef& op_adaptive_average_pool() {
+  static const OpDef def{.name = "adaptive_average_pool", .infer = infer_adaptive, .gradient = gradient_of_average,
+                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, false>};
+  return def;
+}
+
+const OpDef& op_adaptive_average_pool_backward() {
+  static const OpDef def{.name = "adaptive_average_pool_backward", .infer = infer_average_backward,
+                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, true>};
+  return def;
+}
+
+const OpDef& op_global_average_pool() {
+  static const OpDef def{.name = "global_average_pool", .infer = infer_global, .gradient = gradient_of_average,
+                         .layout = layout_images, .lower = lower_average<global_average_windows, false>};
+  return def;
+}
+
+const OpDef& op_global_average_pool_backward() {
+  static const OpDef def{.name = "global_average_pool_backward", .infer = infer_average_backward,
+                         .layout = layout_images, .lower = lower_average<global_average_windows, true>};
+  return def;
+}
+
+}  // namespace thaw
