@@ -21,7 +21,7 @@ export interface HeadOptions {
   layers?: readonly HeadLayer[];
   /**
    * 'linear': global average pool, then linear. 'fastai': average and maximum pool side by side, batch norm, dropout 0.25,
-   * linear 512 without bias, relu, batch norm, dropout 0.5, linear without bias (Howard and Gugger 2020).
+   * linear 512 without bias, relu, batch norm, dropout 0.5, linear (after Howard and Gugger, 2020).
    */
   preset?: 'linear' | 'fastai';
   /** Ends the body at this layer: everything above it is dropped. A name by whole segments: 'layer3', 'features.5'. */
@@ -72,6 +72,6 @@ export function presetLayers(preset: 'linear' | 'fastai', outputs: number, p: nu
     relu(),
     batchNorm(),
     dropout(last),
-    linear(outputs, { bias: false }),
+    linear(outputs),
   ];
 }

@@ -1,0 +1,120 @@
+import { expected, ThawError } from '../errors.js';
+import type { GraphDescription } from '../graph/types.js';
+import type { NativeSession } from '../native.js';
+import type { Marks } from './freeze.js';
+import { checkedTensor } from './tensors.js';
+import type { Plan, PlanMode, Tensor, ValueDescription } from './types.js';
+
+/** Plans kept at once: a few batch sizes (the last of an epoch is short) for each mode. */
+const LIMIT = 24;
+
+/** Answer of the core's `run`; the buffers of `outputs`, then of `gradients`, travel beside it. */
+export interface RunReply {
+  outputs: ValueDescription[];
+  gradients?: { name: string; shape: number[] }[];
+  losses: number[];
+  gradientNorm?: number;
+  cached?: number;
+  ms?: Record<string, number>;
+}
+
+export interface PlanRequest {
+  mode: PlanMode;
+  inputs: Record<string, number[]>;
+  graph: GraphDescription;
+  /** Version of the network's graph: plans of older ones are released. */
+  current: number;
+  marks: Marks;
+  outputs?: string[];
+  signal?: AbortSignal | undefined;
+}
+
+interface Entry {
+  version: string;
+  plan: Promise<Plan>;
+}
+
+/**
+ * Compiled plans by what they were compiled from: graph, marks, mode and shapes. Plans of an older graph or older marks,
+ * and beyond `LIMIT` the one that was not asked for longest, are released.
+ */
+export class PlanCache {
+  readonly #entries = new Map<string, Entry>();
+  readonly #graphs = new WeakMap<GraphDescription, number>();
+  #nextGraph = 0;
+
+  constructor(readonly session: NativeSession) {}
+
+  async get(request: PlanRequest): Promise<Plan> {
+    const version = `${request.current}/${request.marks.version}`;
+    for (const [key, entry] of this.#entries) if (entry.version !== version) this.#release(key);
+    const key = this.#key(request);
+    const entry = this.#entries.get(key) ?? { version, plan: this.#compile(key, request) };
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    if (this.#entries.size > LIMIT) this.#release(this.#entries.keys().next().value!);
+    return entry.plan;
+  }
+
+  /**
+   * Runs a plan. Inputs are checked here; those that the plan does not read are left out.
+   * @throws ERR_INPUT, ERR_SHAPE, ERR_DTYPE
+   */
+  async run(
+    plan: Plan,
+    inputs: Record<string, Tensor>,
+    request: object,
+    signal?: AbortSignal,
+  ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
+    const given = plan.inputs.filter(({ name }) => inputs[name] !== undefined);
+    const missing = plan.inputs.find(({ name }) => inputs[name] === undefined);
+    if (missing && !('cacheRead' in request)) {
+      throw expected('ERR_INPUT', `a tensor [${missing.shape.join(', ')}]`, `input '${missing.name}'`, undefined);
+    }
+    const tensors = given.map(({ name, dtype }) => checkedTensor(name, dtype, inputs[name]!).data);
+    const command = { ...request, plan: plan.id, inputs: given.map(({ name }) => name) };
+    const { reply, buffers } = await this.session.submit('run', command, tensors, signal ? { signal } : {});
+    return { plan, reply: reply as RunReply, buffers };
+  }
+
+  /** What a plan depends on; the order of `inputs` does not matter. */
+  #key({ mode, inputs, graph, marks, outputs }: PlanRequest): string {
+    let id = this.#graphs.get(graph);
+    if (id === undefined) this.#graphs.set(graph, (id = this.#nextGraph++));
+    const shapes = Object.entries(inputs).sort(([a], [b]) => (a < b ? -1 : 1));
+    return JSON.stringify([id, marks.version, mode, shapes, outputs ?? null]);
+  }
+
+  #compile(key: string, { mode, inputs, graph, marks, outputs, signal }: PlanRequest): Promise<Plan> {
+    const request = {
+      graph,
+      mode,
+      inputs,
+      trainable: marks.trainable(),
+      batchNorm: marks.batchNormModes(),
+      ...(outputs && { outputs }),
+    };
+    const plan = this.session.submit('compile', request, [], signal ? { signal } : {}).then(({ reply }) => described(mode, reply));
+    // A plan that failed, or whose compilation was cancelled, is asked for anew the next time.
+    plan.catch(() => this.#entries.delete(key));
+    return plan;
+  }
+
+  #release(key: string): void {
+    const entry = this.#entries.get(key);
+    this.#entries.delete(key);
+    entry?.plan
+      .then((plan) => {
+        plan.released = true;
+        return this.session.submit('release', { plan: plan.id });
+      })
+      // It was never made, or the session, and the plan with it, is gone.
+      .catch(() => undefined);
+  }
+}
+
+function described(mode: PlanMode, reply: Omit<Plan, 'id' | 'mode' | 'released'> & { plan: number }): Plan {
+  const { plan: id, inputs, outputs, cut, bytes, launches, declined } = reply;
+  if (!Array.isArray(inputs)) throw new ThawError('ERR_PLAN', `expected a plan from the core, received ${JSON.stringify(reply)}`);
+  return { id, mode, inputs, outputs, cut: cut ?? [], bytes, launches: launches ?? [], declined: declined ?? [], released: false };
+}
