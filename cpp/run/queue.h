@@ -39,6 +39,8 @@ class Queue {
   /// A new owner's number.
   uint64_t owner();
   void submit(std::shared_ptr<Job> job);
+  /// Lets go of something on a lane's thread: giving back much memory takes time that JavaScript's thread has not.
+  void discard(std::shared_ptr<void> memory);
   /// Asks a job to stop: one that waits is taken out, one that runs sees its flag.
   void cancel(const std::shared_ptr<Job>& job);
   /// Cancels every job of an owner; with `wait` returns only when none of them runs any more.

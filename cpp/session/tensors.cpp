@@ -1,0 +1,131 @@
+// Commands that work on tensors in memory: put, get, list, drop, copy, rename.
+#include <cstring>
+
+#include "session/session.h"
+
+namespace thaw {
+namespace {
+
+Json describe(const Tensor& tensor, Storage dtype) {
+  return Json::object().append("name", tensor.name).append("dtype", storage_name(dtype)).append("shape", tensor.shape);
+}
+
+struct Pairs {
+  std::vector<std::string> from, to;
+};
+
+// "from" and "to": a name each, or lists of equal length.
+Pairs parse_pairs(const Json& request) {
+  const auto names = [&](const char* member) {
+    const Json& json = request.at(member);
+    return json.kind() == Json::Kind::string ? std::vector<std::string>{json.as_string()} : json.as_strings();
+  };
+  Pairs pairs{names("from"), names("to")};
+  if (pairs.from.size() != pairs.to.size()) {
+    fail_expected("ERR_ARGUMENT", std::to_string(pairs.from.size()) + " names", "'to'", std::to_string(pairs.to.size()));
+  }
+  return pairs;
+}
+
+struct Described {
+  std::string name;
+  Storage dtype;
+  Shape shape;
+};
+
+Described parse_put(const Json& json, const Bytes& bytes) {
+  Described tensor{json.at("name").as_string(), storage_from(json.at("dtype").as_string()), json.at("shape").as_ints()};
+  const size_t expected = storage_bytes(tensor.dtype, tensor.shape, tensor.name);
+  if (bytes.size != expected) {
+    fail_expected("ERR_SHAPE", std::to_string(expected) + " bytes", "tensor '" + tensor.name + "' " + to_string(tensor.shape),
+                  std::to_string(bytes.size) + " bytes");
+  }
+  return tensor;
+}
+
+}  // namespace
+
+/// Stores the buffers under names, replacing. All are checked before the first is stored.
+Reply command_put(Session& session, const Json& request, Buffers& buffers, JobContext& context) {
+  const auto& items = request.at("tensors").items();
+  if (items.size() != buffers.size()) {
+    fail_expected("ERR_ARGUMENT", std::to_string(items.size()) + " buffers", "'put'", std::to_string(buffers.size()));
+  }
+  std::vector<Described> tensors;
+  std::vector<Memory> memories;
+  for (size_t i = 0; i < items.size(); ++i) {
+    context.check();
+    tensors.push_back(parse_put(items[i], buffers[i]));
+    memories.emplace_back(buffers[i].size, session.account);
+    // An empty view has no address in JavaScript.
+    if (buffers[i].size > 0) std::memcpy(memories[i].data(), buffers[i].data, buffers[i].size);
+  }
+  for (size_t i = 0; i < items.size(); ++i) {
+    session.store.adopt(tensors[i].name, tensors[i].dtype, tensors[i].shape, std::move(memories[i]));
+  }
+  return {};
+}
+
+/// Copies tensors out: `as` 'loaded' (the default) in the type they have, 'f32' converted.
+Reply command_get(Session& session, const Json& request, Buffers&, JobContext& context) {
+  const std::string as = request.get("as", "loaded");
+  if (as != "loaded" && as != "f32") fail_expected("ERR_ARGUMENT", "'loaded' or 'f32'", "'as'", "'" + as + "'");
+  Reply reply;
+  Json tensors = Json::array();
+  for (const std::string& name : request.at("names").as_strings()) {
+    context.check();
+    const Tensor& tensor = session.store.at(name);
+    const Storage dtype = as == "f32" ? Storage::f32 : tensor.dtype;
+    Memory memory(static_cast<size_t>(tensor.count()) * storage_size(dtype));
+    if (as == "f32") {
+      convert_to_f32(tensor.dtype, tensor.loaded.data(), memory.as<float>(), tensor.count());
+    } else {
+      std::memcpy(memory.data(), tensor.loaded.data(), memory.size());
+    }
+    tensors.push(describe(tensor, dtype));
+    reply.buffers.emplace_back(std::move(memory));
+  }
+  reply.json.set("tensors", std::move(tensors));
+  return reply;
+}
+
+/// Every tensor of the store by name, in the order of names.
+Reply command_list(Session& session, const Json&, Buffers&, JobContext&) {
+  Reply reply;
+  Json tensors = Json::array();
+  for (const auto& [name, tensor] : session.store.all()) {
+    tensors.push(describe(*tensor, tensor->dtype).append("modified", tensor->modified));
+  }
+  reply.json.set("tensors", std::move(tensors));
+  return reply;
+}
+
+/// Forgets tensors; says how many there were of the names given.
+Reply command_drop(Session& session, const Json& request, Buffers&, JobContext&) {
+  int64_t dropped = 0;
+  for (const std::string& name : request.at("names").as_strings()) dropped += session.store.drop(name);
+  Reply reply;
+  reply.json.set("dropped", dropped);
+  return reply;
+}
+
+/// Copies tensors within the store, replacing.
+Reply command_copy(Session& session, const Json& request, Buffers&, JobContext& context) {
+  const Pairs pairs = parse_pairs(request);
+  for (const std::string& name : pairs.from) session.store.at(name);
+  for (size_t i = 0; i < pairs.from.size(); ++i) {
+    context.check();
+    session.store.copy(pairs.from[i], pairs.to[i]);
+  }
+  return {};
+}
+
+/// Renames tensors one after the other, replacing.
+Reply command_rename(Session& session, const Json& request, Buffers&, JobContext&) {
+  const Pairs pairs = parse_pairs(request);
+  for (const std::string& name : pairs.from) session.store.at(name);
+  for (size_t i = 0; i < pairs.from.size(); ++i) session.store.rename(pairs.from[i], pairs.to[i]);
+  return {};
+}
+
+}  // namespace thaw
