@@ -47,16 +47,19 @@ static inline PhiloxBlock sample_counter(int64_t epoch, int64_t sample, uint64_t
   return {{static_cast<uint32_t>(quad), high, static_cast<uint32_t>(id), static_cast<uint32_t>(id >> 32)}};
 }
 
+static inline PhiloxBlock philox_round(PhiloxBlock c, PhiloxKey k) {
+  const uint64_t a = uint64_t{0xD2511F53u} * c.word[0];
+  const uint64_t b = uint64_t{0xCD9E8D57u} * c.word[2];
+  return {{static_cast<uint32_t>(b >> 32) ^ c.word[1] ^ k.word[0], static_cast<uint32_t>(b),
+           static_cast<uint32_t>(a >> 32) ^ c.word[3] ^ k.word[1], static_cast<uint32_t>(a)}};
+}
+
+/// The key of the round after the one with key k.
+static inline PhiloxKey philox_next(PhiloxKey k) { return {{k.word[0] + 0x9E3779B9u, k.word[1] + 0xBB67AE85u}}; }
+
 /// Philox4x32-10.
 static inline PhiloxBlock philox(PhiloxBlock c, PhiloxKey k) {
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53u} * c.word[0];
-    const uint64_t b = uint64_t{0xCD9E8D57u} * c.word[2];
-    c = {{static_cast<uint32_t>(b >> 32) ^ c.word[1] ^ k.word[0], static_cast<uint32_t>(b),
-          static_cast<uint32_t>(a >> 32) ^ c.word[3] ^ k.word[1], static_cast<uint32_t>(a)}};
-    k.word[0] += 0x9E3779B9u;
-    k.word[1] += 0xBB67AE85u;
-  }
+  for (int round = 0; round < 10; ++round, k = philox_next(k)) c = philox_round(c, k);
   return c;
 }
 

@@ -1,0 +1,84 @@
+// Dropout; what it computes is said in kernels/dropout.h.
+#include "kernels/dropout.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+constexpr int64_t kQuads = 16;             // counters that one call of `draw` takes together
+constexpr int64_t kDraws = 4 * kQuads;
+
+/// The factors (scale or 0) of elements 4*quad … 4*quad+63 of a sample. The loops over counters become vector code.
+void draw(const Dropout& a, int64_t sample, int64_t quad, float* factor) {
+  uint32_t c0[kQuads], c1[kQuads], c2[kQuads], c3[kQuads];
+  for (int64_t i = 0; i < kQuads; ++i) {
+    const PhiloxBlock c = sample_counter(a.epoch, sample, static_cast<uint64_t>(quad + i));
+    c0[i] = c.word[0], c1[i] = c.word[1], c2[i] = c.word[2], c3[i] = c.word[3];
+  }
+  PhiloxKey k = a.key;
+  for (int round = 0; round < 10; ++round) {
+    for (int64_t i = 0; i < kQuads; ++i) {
+      const PhiloxBlock c = philox_round({{c0[i], c1[i], c2[i], c3[i]}}, k);
+      c0[i] = c.word[0], c1[i] = c.word[1], c2[i] = c.word[2], c3[i] = c.word[3];
+    }
+    k = philox_next(k);
+  }
+  for (int64_t i = 0; i < kQuads; ++i) {
+    factor[4 * i] = c0[i] < a.threshold ? 0.0f : a.scale;
+    factor[4 * i + 1] = c1[i] < a.threshold ? 0.0f : a.scale;
+    factor[4 * i + 2] = c2[i] < a.threshold ? 0.0f : a.scale;
+    factor[4 * i + 3] = c3[i] < a.threshold ? 0.0f : a.scale;
+  }
+}
+
+int64_t sample_of(const Dropout& a, int64_t row) { return a.samples ? a.samples[row] : row; }
+
+void plain(const Dropout& a, int64_t task, void*) {
+  const int64_t chunks = (a.elements + kDropoutChunk - 1) / kDropoutChunk;
+  const int64_t row = task / chunks, first = task % chunks * kDropoutChunk;
+  const int64_t last = first + kDropoutChunk < a.elements ? first + kDropoutChunk : a.elements;
+  const float* x = a.x + row * a.elements;
+  float* y = a.y + row * a.elements;
+  float factor[kDraws];
+  for (int64_t e = first; e < last; e += kDraws) {
+    draw(a, sample_of(a, row), e / 4, factor);
+    const int64_t n = last - e < kDraws ? last - e : kDraws;
+    for (int64_t i = 0; i < n; ++i) y[e + i] = x[e + i] * factor[i];
+  }
+}
+
+/// The factors of `n` neighbouring pixels of one channel: elements first … first+n-1, written sixteen floats apart.
+void draw_channel(const Dropout& a, int64_t sample, int64_t first, int64_t n, float* factors) {
+  float factor[kDraws];
+  for (int64_t quad = first / 4; quad * 4 < first + n; quad += kQuads) {
+    draw(a, sample, quad, factor);
+    for (int64_t i = 0; i < kDraws; ++i) {
+      const int64_t pixel = quad * 4 + i - first;
+      if (pixel >= 0 && pixel < n) factors[pixel * 16] = factor[i];
+    }
+  }
+}
+
+void blocked(const Dropout& a, int64_t task, void*) {
+  constexpr int64_t kPixels = 128;
+  const int64_t blocks = (a.channels + 15) / 16;
+  const int64_t row = task / blocks, block = task % blocks;
+  const int64_t lanes = a.channels - block * 16 < 16 ? a.channels - block * 16 : 16;
+  float factors[kPixels * 16];
+  for (int64_t i = 0; i < kPixels * 16; ++i) factors[i] = 0;  // the lanes of the padding stay dropped
+  for (int64_t p = 0; p < a.pixels; p += kPixels) {
+    const int64_t n = a.pixels - p < kPixels ? a.pixels - p : kPixels;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      draw_channel(a, sample_of(a, row), (block * 16 + lane) * a.pixels + p, n, factors + lane);
+    }
+    const int64_t offset = (task * a.pixels + p) * 16;
+    for (int64_t i = 0; i < n * 16; ++i) a.y[offset + i] = a.x[offset + i] * factors[i];
+  }
+}
+
+}  // namespace
+
+extern const DropoutKernels dropout = {plain, blocked};
+
+}  // namespace THAW_ISA
+}  // namespace thaw
