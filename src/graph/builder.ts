@@ -22,7 +22,7 @@ export interface LayerInit {
   biasInit?: Initialiser | undefined;
 }
 
-/** Sizes of a convolution that makes its own parameters `<name>.weight` [out, in / groups, kh, kw] and `<name>.bias` [out]. */
+/** A convolution with parameters of its own: `<name>.weight` [out, in / groups, kh, kw] and `<name>.bias` [out]. */
 export interface Conv2dSizes extends LayerInit {
   in: number;
   out: number;
@@ -47,7 +47,7 @@ export interface Conv2dGeometry {
 
 export type Conv2dOptions = Conv2dGeometry & (Conv2dSizes | GivenWeights);
 
-/** Sizes of a linear layer with its own parameters `<name>.weight` [out, in] and `<name>.bias` [out]; bias default true. */
+/** A linear layer with parameters of its own: `<name>.weight` [out, in], `<name>.bias` [out] unless bias is false. */
 export interface LinearSizes extends LayerInit {
   in: number;
   out: number;
@@ -128,14 +128,17 @@ export class GraphBuilder {
     return name;
   }
 
-  /** After each successful training step `value` replaces `state` (a recurrent layer's hidden state). ERR_GRAPH: no such state. */
+  /**
+   * After each successful training step `value` replaces `state` (a recurrent layer's hidden state).
+   * Throws ERR_GRAPH where no such state is declared.
+   */
   carry(state: string, value: string): void {
     const declared = this.#states.find((s) => s.name === state);
     if (!declared) throw expected('ERR_GRAPH', 'the name of a declared state', 'carry', state);
     declared.update = value;
   }
 
-  /** Adds any node of the catalogue; its further outputs are `<name>:1`, `<name>:2`. Attributes left undefined are dropped. */
+  /** Adds any node of the catalogue; further outputs are `<name>:1`, `<name>:2`. Undefined attributes are dropped. */
   node(name: string, op: string, inputs: (string | null)[], attrs: Record<string, Attribute | undefined> = {}): string {
     const set = Object.entries(attrs).filter((e): e is [string, Attribute] => e[1] !== undefined);
     const operands = [...inputs];
@@ -191,7 +194,7 @@ export class GraphBuilder {
     return this.node(name, 'batch_norm', [x, weight, bias, mean, variance, tracked], { eps, momentum });
   }
 
-  /** Normalises the last dimensions, whose sizes are `shape`; parameters weight and bias of that shape unless affine is false. */
+  /** Normalises over the last dimensions, of sizes `shape`; weight and bias of that shape unless affine is false. */
   layerNorm(name: string, x: string, shape: number[], o: { eps?: number; affine?: boolean } = {}): string {
     const affine = o.affine !== false;
     const weight = affine ? this.parameter(`${name}.weight`, shape, ONES) : null;
@@ -268,7 +271,7 @@ export class GraphBuilder {
   /** Active in training only; kept elements are scaled by 1 / (1 - p), p default 0.5. */
   dropout = (name: string, x: string, o: { p?: number } = {}): string => this.node(name, 'dropout', [x], { p: o.p });
 
-  /** indices (i32 or i64) […] → […, dim]; parameter `<name>.weight` [rows, dim], or a named value (a tied weight). */
+  /** indices (i32, i64) […] → […, dim]; parameter `<name>.weight` [rows, dim], or a named value (a tied weight). */
   embedding(
     name: string,
     indices: string,

@@ -1,0 +1,60 @@
+/** Element types of stored tensors, under safetensors' names. */
+export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+
+/** Bytes of one element. */
+export const ELEMENT_BYTES: Readonly<Record<StorageDType, number>> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+};
+
+/** More dimensions than this are refused. */
+export const MAX_RANK = 16;
+
+/** Where a tensor's bytes lie: little-endian in a file from byte `offset` on, or in memory (row-major). */
+export type TensorSource =
+  | {
+      path: string;
+      offset: number;
+      /** Steps in elements for each dimension; absent: row-major without gaps. */
+      strides?: number[];
+    }
+  | Uint8Array;
+
+export interface TensorEntry {
+  name: string;
+  dtype: StorageDType;
+  shape: number[];
+  source: TensorSource;
+}
+
+/** What a weight file holds. Only its description is read; the tensors' bytes stay in the file. */
+export interface Checkpoint {
+  path: string;
+  format: 'safetensors' | 'torch-zip' | 'torch-legacy';
+  /** In the order of the file. An alias has an entry of its own with the same source. */
+  tensors: Map<string, TensorEntry>;
+  /**
+   * safetensors: the strings of `__metadata__`. PyTorch files: `prefix` that was stripped from all names, `nested` the
+   * entry in which the tensors lay, `skipped` the entries that are no tensors; each only where there is one.
+   */
+  metadata: Record<string, string>;
+  /** Names that share all their bytes with an earlier name: alias → first name. */
+  aliases: Map<string, string>;
+}
+
+export interface OpenOptions {
+  signal?: AbortSignal | undefined;
+}
+
+/** Number of elements; 1 for a scalar. NaN-free: callers check that sizes are whole numbers. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((n, size) => n * size, 1);
+}
