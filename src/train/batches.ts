@@ -1,0 +1,106 @@
+import type { Batch, Tensor } from '../data/types.js';
+import type { TypedArray } from '../network/types.js';
+import { permutation } from './random.js';
+
+/** How many rows each batch of an epoch has, where every sample can be read; see `joinSingles` about a batch of one. */
+export function batchSizes(length: number, batch: number): number[] {
+  const sizes = Array.from({ length: Math.ceil(length / batch) }, (_, i) => Math.min(batch, length - i * batch));
+  if (batch > 1 && sizes.length > 1 && sizes.at(-1) === 1) {
+    sizes.pop();
+    sizes[sizes.length - 1]! += 1;
+  }
+  return sizes;
+}
+
+/** The rows of each batch of one epoch: a permutation drawn from (seed, epoch), cut into batches of `batch`. */
+export function shuffledRows(length: number, batch: number, seed: number, epoch: number): Int32Array[] {
+  const order = permutation(length, seed, epoch);
+  return Array.from({ length: Math.ceil(length / batch) }, (_, i) => order.subarray(i * batch, (i + 1) * batch));
+}
+
+/** 0 … length-1 in order, cut into batches. */
+export function rowsInOrder(length: number, batch: number): Int32Array[] {
+  const order = Int32Array.from({ length }, (_, i) => i);
+  return Array.from({ length: Math.ceil(length / batch) }, (_, i) => order.subarray(i * batch, (i + 1) * batch));
+}
+
+/** Optimizer steps in an epoch; the same for every epoch, whatever is frozen. */
+export function stepsPerEpoch(length: number, batch: number, accumulate: number): number {
+  return Math.ceil(batchSizes(length, batch).length / accumulate);
+}
+
+/** A batch, with its place among those of its optimizer step. */
+export interface PlacedBatch {
+  batch: Batch;
+  /** Batches of the loader that are used up once this one is; where a resumed epoch goes on. */
+  consumed: number;
+  /** First or last of the batches whose gradients are summed for one update. */
+  first: boolean;
+  last: boolean;
+}
+
+/**
+ * Batches with their place in the accumulation. One batch is held back, for only the next one says whether a step ends
+ * (files that cannot be read may leave out any batch).
+ */
+export async function* placed(batches: AsyncIterable<Batch>, accumulate: number): AsyncGenerator<PlacedBatch> {
+  const group = (batch: Batch): number => Math.floor(batch.index / accumulate);
+  let held: Batch | undefined;
+  let first = true;
+  for await (const batch of batches) {
+    if (held) {
+      const last = group(batch) !== group(held);
+      yield { batch: held, consumed: batch.index, first, last };
+      first = last;
+    }
+    held = batch;
+  }
+  if (held) yield { batch: held, consumed: held.index + 1, first, last: true };
+}
+
+/**
+ * Joins a batch of one sample to its neighbour: the batch before it, or for the first batch the one after it.
+ *
+ * Batch statistics of one sample mean little, and where a channel has a single value they are undefined. The rule does not
+ * look at the marks, so the number of steps (and with it the schedule) stays the same when marks change between
+ * epochs. With `batch: 1`, and where a single sample is all of the data, nothing is joined.
+ */
+export async function* joinSingles(batches: AsyncIterable<Batch>, size: number): AsyncGenerator<Batch> {
+  let held: Batch | undefined;
+  for await (const batch of batches) {
+    const join = held && size > 1 && (batch.size === 1 || held.size === 1);
+    if (join) held = joined(held!, batch);
+    else {
+      if (held) yield held;
+      held = batch;
+    }
+  }
+  if (held) yield held;
+}
+
+/** Two batches as one, under the later one's index (so that a resumed epoch goes on behind both). */
+function joined(a: Batch, b: Batch): Batch {
+  const inputs: Record<string, Tensor> = {};
+  for (const name of new Set([...Object.keys(a.inputs), ...Object.keys(b.inputs)])) {
+    inputs[name] = joinRows(a.inputs[name], b.inputs[name]);
+  }
+  return {
+    index: b.index,
+    size: a.size + b.size,
+    samples: [...a.samples, ...b.samples],
+    keys: [...a.keys, ...b.keys],
+    read: [...a.read, ...b.read.map((row) => row + a.size)],
+    inputs,
+    ...(a.target && b.target && { target: joinRows(a.target, b.target) }),
+    skipped: [...a.skipped, ...b.skipped],
+  };
+}
+
+function joinRows(a: Tensor | undefined, b: Tensor | undefined): Tensor {
+  if (!a || !b) return (a ?? b)!;
+  const Kind = a.data.constructor as new (length: number) => TypedArray;
+  const data = new Kind(a.data.length + b.data.length);
+  data.set(a.data as never);
+  data.set(b.data as never, a.data.length);
+  return { data, shape: [a.shape[0]! + b.shape[0]!, ...a.shape.slice(1)] };
+}
