@@ -3,7 +3,11 @@ import { expected, ThawError } from '../errors.js';
 /** @throws ERR_DEVICE unless the processor will do */
 export function checkDevice(device: unknown): void {
   if (device === undefined || device === 'cpu' || device === 'auto') return;
-  if (device === 'cuda') throw new ThawError('ERR_DEVICE', "device 'cuda' is not available: this build of thaw has no CUDA; use 'cpu' or 'auto'");
+  if (device === 'cuda')
+    throw new ThawError(
+      'ERR_DEVICE',
+      "device 'cuda' is not available: this build of thaw has no CUDA; use 'cpu' or 'auto'",
+    );
   throw expected('ERR_DEVICE', "'cpu', 'cuda' or 'auto'", 'device', device);
 }
 

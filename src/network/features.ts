@@ -7,9 +7,17 @@ import { producer, tensorOf } from './graph-edit.js';
  * A head needs it at the moment it is made, ahead of any compilation; the core checks it when it infers all shapes.
  * @throws ERR_HEAD where it cannot be told
  */
-export function featureShape(graph: GraphDescription, value: string, input: { height: number; width: number } | null): number[] {
+export function featureShape(
+  graph: GraphDescription,
+  value: string,
+  input: { height: number; width: number } | null,
+): number[] {
   const known = new Map<string, number[]>();
-  for (const { name, shape } of graph.inputs) known.set(name, shape.slice(1).map((size) => (typeof size === 'number' ? size : 0)));
+  for (const { name, shape } of graph.inputs)
+    known.set(
+      name,
+      shape.slice(1).map((size) => (typeof size === 'number' ? size : 0)),
+    );
   if (input) for (const shape of known.values()) if (shape.length === 3) shape.splice(1, 2, input.height, input.width);
   const last = producer(graph, value);
   for (const node of graph.nodes) {
@@ -19,7 +27,10 @@ export function featureShape(graph: GraphDescription, value: string, input: { he
   }
   const found = known.get(value);
   if (found && found.length > 0 && found[0]! > 0) return found;
-  throw new ThawError('ERR_HEAD', `expected a layer whose number of features is known for the end of the body, received '${value}'`);
+  throw new ThawError(
+    'ERR_HEAD',
+    `expected a layer whose number of features is known for the end of the body, received '${value}'`,
+  );
 }
 
 type Shapes = Map<string, number[]>;

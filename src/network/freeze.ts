@@ -75,7 +75,9 @@ export class Marks {
 
   /** Parameters that train, in graph order. */
   trainable(): string[] {
-    return this.#tensors.filter((tensor) => !tensor.state && !this.#frozen.has(tensor.name)).map((tensor) => tensor.name);
+    return this.#tensors
+      .filter((tensor) => !tensor.state && !this.#frozen.has(tensor.name))
+      .map((tensor) => tensor.name);
   }
 
   /** Parameters and states that stay bit for bit, in graph order. */
@@ -127,7 +129,8 @@ export class Marks {
 
   /** Position of the first or last node of a layer: one that bears the name, or reads a tensor that does. */
   #place(pattern: string | RegExp, end: 'first' | 'last'): number {
-    const is = (name: string): boolean => (typeof pattern === 'string' ? matchesName(pattern, name) : tests(pattern, name));
+    const is = (name: string): boolean =>
+      typeof pattern === 'string' ? matchesName(pattern, name) : tests(pattern, name);
     const nodes = this.#graph.nodes.flatMap((node, i) => (is(node.name) ? [i] : []));
     const readers = this.#tensors.filter((tensor) => is(tensor.name)).flatMap((tensor) => [tensor.first, tensor.last]);
     const places = [...nodes, ...readers];
@@ -138,7 +141,8 @@ export class Marks {
 }
 
 function isRange(pattern: FreezePattern): pattern is LayerRange {
-  if (typeof pattern !== 'object' || pattern === null || Array.isArray(pattern) || pattern instanceof RegExp) return false;
+  if (typeof pattern !== 'object' || pattern === null || Array.isArray(pattern) || pattern instanceof RegExp)
+    return false;
   const keys = Object.keys(pattern as NamePattern & object);
   if (keys.length > 0 && keys.every((key) => key === 'until' || key === 'from')) return true;
   throw expected('ERR_PATTERN', 'until, from or both', 'a range of layers', keys);

@@ -42,12 +42,16 @@ export function upTo(graph: GraphDescription, outputs: string[]): GraphDescripti
 
 /** The graph with one parameter's shape changed. */
 export function reshaped(graph: GraphDescription, name: string, shape: number[]): GraphDescription {
-  const parameters = graph.parameters.map((parameter) => (parameter.name === name ? { ...parameter, shape } : parameter));
+  const parameters = graph.parameters.map((parameter) =>
+    parameter.name === name ? { ...parameter, shape } : parameter,
+  );
   return { ...graph, parameters };
 }
 
 /** First parameter-reading node of the input's pictures: the convolution that `channels` adapts. */
-export function firstConvolution(graph: GraphDescription): { node: NodeDescription; input: string; weight: string } | null {
+export function firstConvolution(
+  graph: GraphDescription,
+): { node: NodeDescription; input: string; weight: string } | null {
   const inputs = new Set(graph.inputs.map(({ name }) => name));
   const node = graph.nodes.find(({ op, inputs: [x] }) => op === 'conv2d' && typeof x === 'string' && inputs.has(x));
   const [input, weight] = node?.inputs ?? [];

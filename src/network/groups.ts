@@ -19,7 +19,8 @@ export function layerGroups(graph: GraphDescription, layers: readonly string[]):
   return stages.filter((stage) => groups.has(stage)).map((name) => ({ name, parameters: groups.get(name)! }));
 }
 
-function firstSegments(graph: GraphDescription): string[] {
+/** The first segments of the parameters' names, in graph order. */
+export function firstSegments(graph: GraphDescription): string[] {
   return [...new Set(inGraphOrder(graph).map((name) => name.split('.')[0]!))];
 }
 

@@ -34,7 +34,8 @@ export interface HeadOptions {
 
 /** Fully connected: `outputs` numbers. Weight and bias start uniform in ±1/sqrt(inputs), as in PyTorch. */
 export function linear(outputs: number, options: { bias?: boolean } = {}): HeadLayer {
-  if (!Number.isInteger(outputs) || outputs < 1) throw expected('ERR_HEAD', 'a whole number above 0', 'linear(outputs)', outputs);
+  if (!Number.isInteger(outputs) || outputs < 1)
+    throw expected('ERR_HEAD', 'a whole number above 0', 'linear(outputs)', outputs);
   return { kind: 'linear', outputs, bias: options.bias ?? true };
 }
 

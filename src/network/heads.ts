@@ -36,7 +36,8 @@ export interface HeadEdit {
 export function replaceHead(net: Headed, options: HeadOptions): HeadEdit {
   const outputs = namedOutputs(options);
   const layered = options.layers !== undefined || options.preset !== undefined || options.after !== undefined;
-  if (!layered && options.dropout !== undefined) throw expected('ERR_HEAD', "a preset ('linear' or 'fastai')", 'dropout', options.dropout);
+  if (!layered && options.dropout !== undefined)
+    throw expected('ERR_HEAD', "a preset ('linear' or 'fastai')", 'dropout', options.dropout);
   return layered ? stacked(net, options, outputs) : swapped(net, outputs);
 }
 
@@ -50,8 +51,10 @@ interface Outputs {
 /** What the head is to answer. The number of outputs is that of the names, else `outputs`, else of the last layer. */
 function namedOutputs(options: HeadOptions): Outputs {
   const kind = options.kind ?? (options.targets ? 'regression' : 'single');
-  if (!['single', 'multi', 'regression'].includes(kind)) throw expected('ERR_HEAD', "'single', 'multi' or 'regression'", 'kind', kind);
-  if (kind !== 'regression' && options.targets) throw expected('ERR_HEAD', "kind 'regression'", 'a head with targets', kind);
+  if (!['single', 'multi', 'regression'].includes(kind))
+    throw expected('ERR_HEAD', "'single', 'multi' or 'regression'", 'kind', kind);
+  if (kind !== 'regression' && options.targets)
+    throw expected('ERR_HEAD', "kind 'regression'", 'a head with targets', kind);
   const given = options.targets ?? options.labels;
   const names = given ? checkNewLabels(given, options.targets ? 'targets' : 'labels') : null;
   const last = options.layers?.at(-1);
@@ -62,7 +65,8 @@ function namedOutputs(options: HeadOptions): Outputs {
   if (names && options.outputs !== undefined && options.outputs !== count) {
     throw expected('ERR_HEAD', `${count} outputs, one for each name`, 'outputs', options.outputs);
   }
-  if (kind === 'single' && count < 2) throw expected('ERR_LABELS', 'at least two labels', "a head of kind 'single'", count);
+  if (kind === 'single' && count < 2)
+    throw expected('ERR_LABELS', 'at least two labels', "a head of kind 'single'", count);
   return { kind, count, labels: kind === 'regression' ? null : names, targets: kind === 'regression' ? names : null };
 }
 
@@ -71,14 +75,20 @@ function swapped(net: Headed, outputs: Outputs): HeadEdit {
   const node = net.graph.nodes.find(({ name }) => name === net.head.classifier);
   const names = (node?.inputs.slice(1, 3) ?? []).filter((name): name is string => typeof name === 'string');
   if (!node || names.length === 0 || (node.op !== 'linear' && node.op !== 'conv2d')) {
-    throw new ThawError('ERR_HEAD', 'expected layers, preset or after for a new head, received labels alone, and the last layer of this network is not known');
+    throw new ThawError(
+      'ERR_HEAD',
+      'expected layers, preset or after for a new head, received labels alone, and the last layer of this network is not known',
+    );
   }
   let graph = net.graph;
   for (const name of names) {
     if (readers(graph, name).length !== 1) throw tied(name);
     graph = reshaped(graph, name, [outputs.count, ...tensorOf(graph, name).shape.slice(1)]);
   }
-  return edit(net, graph, new Set(names), [...net.layers], outputs, { classifier: node.name, boundary: net.head.boundary });
+  return edit(net, graph, new Set(names), [...net.layers], outputs, {
+    classifier: node.name,
+    boundary: net.head.boundary,
+  });
 }
 
 function readers(graph: GraphDescription, value: string): NodeDescription[] {
@@ -86,12 +96,16 @@ function readers(graph: GraphDescription, value: string): NodeDescription[] {
 }
 
 const tied = (name: string): ThawError =>
-  new ThawError('ERR_HEAD', `expected a last layer with weights of its own, received '${name}', which other layers read too; give layers or after`);
+  new ThawError(
+    'ERR_HEAD',
+    `expected a last layer with weights of its own, received '${name}', which other layers read too; give layers or after`,
+  );
 
 /** A head of listed layers on the body's features, or on those of the layer `after`. */
 function stacked(net: Headed, options: HeadOptions, outputs: Outputs): HeadEdit {
   const boundary = options.after === undefined ? net.head.boundary : lastValue(net.graph, options.after);
-  if (!boundary) throw expected('ERR_HEAD', 'after: the last layer of the body', 'a network whose body is not known', options.after);
+  if (!boundary)
+    throw expected('ERR_HEAD', 'after: the last layer of the body', 'a network whose body is not known', options.after);
   const layers = options.layers ?? presetLayers(options.preset ?? 'linear', outputs.count, options.dropout);
   checkLast(layers, outputs.count);
   const body = upTo(net.graph, [boundary]);
@@ -104,7 +118,9 @@ function stacked(net: Headed, options: HeadOptions, outputs: Outputs): HeadEdit 
     nodes: [...body.nodes, ...top.nodes],
     outputs: top.outputs,
   };
-  const left = net.layers.filter((stage) => [...body.nodes, ...tensors(body)].some((part) => matchesName(stage, part.name)));
+  const left = net.layers.filter((stage) =>
+    [...body.nodes, ...tensors(body)].some((part) => matchesName(stage, part.name)),
+  );
   const fresh = new Set(tensors(top).map((tensor) => tensor.name));
   return edit(net, graph, fresh, [...left, name], outputs, { classifier: top.outputs[0]!, boundary });
 }
@@ -121,7 +137,10 @@ function checkLast(layers: readonly HeadLayer[], outputs: number): void {
   const last = layers.at(-1);
   if (last?.kind === 'linear' && last.outputs === outputs) return;
   const received = last?.kind === 'linear' ? `linear(${last.outputs})` : (last?.kind ?? 'no layer');
-  throw new ThawError('ERR_HEAD', `expected linear(${outputs}) for the last layer of a head with ${outputs} outputs, received ${received}`);
+  throw new ThawError(
+    'ERR_HEAD',
+    `expected linear(${outputs}) for the last layer of a head with ${outputs} outputs, received ${received}`,
+  );
 }
 
 /** Layers 'head.0', 'head.1', … on a value; pooling and flattening that a linear layer needs are put before it. */
@@ -171,7 +190,12 @@ function concatPooled(g: GraphBuilder, name: string, x: Features): Features {
 
 function spatial(x: Features, layer: string): Features {
   if (x.shape.length === 3) return x;
-  throw expected('ERR_HEAD', 'features with a height and a width', `${layer}()`, `${x.shape.length === 1 ? 'flat features' : x.shape}`);
+  throw expected(
+    'ERR_HEAD',
+    'features with a height and a width',
+    `${layer}()`,
+    `${x.shape.length === 1 ? 'flat features' : x.shape}`,
+  );
 }
 
 /** A linear layer reads one number a channel: what is still spread out is averaged. */
@@ -183,7 +207,13 @@ function pooled(g: GraphBuilder, x: Features, name: string): Features {
 function flattened(g: GraphBuilder, x: Features, name: string): Features {
   if (x.shape.length === 1) return x;
   const size = x.shape.reduce((product, dimension) => product * dimension, 1);
-  if (size === 0) throw expected('ERR_HEAD', 'features of known height and width', 'flatten()', 'a size that depends on the picture; pool first');
+  if (size === 0)
+    throw expected(
+      'ERR_HEAD',
+      'features of known height and width',
+      'flatten()',
+      'a size that depends on the picture; pool first',
+    );
   return { value: g.flatten(name, x.value), shape: [size] };
 }
 
@@ -197,7 +227,11 @@ function edit(
   place: { classifier: string; boundary: string },
 ): HeadEdit {
   const report = new LoadReport();
-  const kept = new Set(tensors(graph).map(({ name }) => name).filter((name) => !fresh.has(name)));
+  const kept = new Set(
+    tensors(graph)
+      .map(({ name }) => name)
+      .filter((name) => !fresh.has(name)),
+  );
   const dropped = tensors(net.graph).filter(({ name }) => !kept.has(name));
   for (const { name, shape } of dropped) report.dropped.push({ name, received: shape });
   const initialised = tensors(graph).filter(({ name }) => fresh.has(name));
@@ -213,6 +247,7 @@ export function classifierOf(graph: GraphDescription): { classifier: string; bou
   let node = producer(graph, graph.outputs[0] ?? '');
   while (node && through.has(node.op)) node = producer(graph, node.inputs[0] ?? '');
   const weight = graph.parameters.find(({ name }) => name === node?.inputs[1]);
-  if (!node || !weight || (node.op !== 'linear' && node.op !== 'conv2d')) return { classifier: '', boundary: '', outputs: 0 };
+  if (!node || !weight || (node.op !== 'linear' && node.op !== 'conv2d'))
+    return { classifier: '', boundary: '', outputs: 0 };
   return { classifier: node.name, boundary: node.inputs[0] ?? '', outputs: weight.shape[0]! };
 }

@@ -3,7 +3,7 @@ import type { GraphDescription } from '../graph/types.js';
 import type { NativeSession } from '../native.js';
 import { busyError, checkDevice, checkLabels } from './checks.js';
 import { Marks } from './freeze.js';
-import type { HeadLayer, HeadOptions } from './head-layers.js';
+import type { HeadOptions } from './head-layers.js';
 import { replaceHead } from './heads.js';
 import { layerGroups } from './groups.js';
 import { forward, gradients, step } from './lowlevel.js';
@@ -21,6 +21,7 @@ import type {
   Batch,
   BatchNormMode,
   CompileOptions,
+  ExecuteOptions,
   FreezeOptions,
   FreezePattern,
   HeadDescription,
@@ -329,15 +330,17 @@ export class Network {
 
   /**
    * Compiles (or finds) a plan and runs it: `buffers` by input name, `request` as the core's `run` command takes it
-   * (without plan and inputs).
+   * (without plan and inputs). The plan is that of the shapes of `inputs`, unless `shapes` says otherwise: `step` and `head` are
+   * compiled for the shapes of the graph's inputs, but read the cut.
    */
   async execute(
     mode: PlanMode,
     inputs: Record<string, Tensor>,
     request: object = {},
-    options: CompileOptions = {},
+    options: ExecuteOptions = {},
   ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
-    const shapes = Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, tensor.shape]));
+    const shapes =
+      options.shapes ?? Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
     let plan = await this.compile(mode, shapes, options);
     while (plan.released) plan = await this.compile(mode, shapes, options);
     return this.#plans.run(plan, inputs, request, options.signal);
@@ -372,7 +375,8 @@ export class Network {
 
   /** Names outputs that had none (labels found in the data). @throws ERR_LABELS unless there is one per output */
   setLabels(labels: readonly string[]): void {
-    if (this.#head.kind === 'regression') this.#head = { ...this.#head, targets: checkLabels(labels, this.#head.outputs) };
+    if (this.#head.kind === 'regression')
+      this.#head = { ...this.#head, targets: checkLabels(labels, this.#head.outputs) };
     else this.#labels = checkLabels(labels, this.#head.outputs);
     this.#labelsSource = 'given';
   }
@@ -380,6 +384,14 @@ export class Network {
   /** @internal Tensor marks, for saving. */
   get marks(): { frozen: string[]; statistics: string[] } {
     return this.#marks.toJSON();
+  }
+
+  /** @internal Puts the marks of a checkpoint in place of the present ones; names that the graph does not know are left out. */
+  restoreMarks(marks: { frozen: Iterable<string>; statistics: Iterable<string> }): void {
+    this.#mayMark();
+    const next = new Marks(this.#graph, marks.frozen, marks.statistics);
+    next.version = this.#marks.version + 1;
+    this.#marks = next;
   }
 
   /** @throws ERR_DISPOSED */
@@ -395,7 +407,8 @@ export class Network {
 
   #mayMark(): void {
     this.assertAlive();
-    if (this.#lock && !this.#lock.open) throw busyError('freeze or unfreeze', this.#lock.who, ', or do it at the end of an epoch');
+    if (this.#lock && !this.#lock.open)
+      throw busyError('freeze or unfreeze', this.#lock.who, ', or do it at the end of an epoch');
   }
 
   #tensorName(name: string): string {
@@ -404,7 +417,8 @@ export class Network {
 
   #described(name: string) {
     const found = [...this.#graph.parameters, ...this.#graph.states].find((tensor) => tensor.name === name);
-    if (!found) throw new ThawError('ERR_NO_TENSOR', `expected the name of a tensor of '${this.name}', received '${name}'`);
+    if (!found)
+      throw new ThawError('ERR_NO_TENSOR', `expected the name of a tensor of '${this.name}', received '${name}'`);
     return found;
   }
 }

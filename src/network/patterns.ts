@@ -42,7 +42,12 @@ export function select(pattern: NamePattern, tensors: readonly Named[], what = '
   if (Array.isArray(pattern)) return new Set(pattern.flatMap((one: NamePattern) => [...select(one, tensors, what)]));
   const test = predicate(pattern);
   const found = tensors.filter(test).map((tensor) => tensor.name);
-  if (found.length === 0) throw noMatch(pattern, tensors.map((tensor) => tensor.name), what);
+  if (found.length === 0)
+    throw noMatch(
+      pattern,
+      tensors.map((tensor) => tensor.name),
+      what,
+    );
   return new Set(found);
 }
 
@@ -61,7 +66,10 @@ export function noMatch(pattern: unknown, names: readonly string[], what: string
   const written = pattern instanceof RegExp ? String(pattern) : describe(pattern);
   const near = typeof pattern === 'string' ? nearest(pattern, names) : [];
   const hint = near.length > 0 ? `; the nearest names are ${near.map((name) => `'${name}'`).join(', ')}` : '';
-  return new ThawError('ERR_NO_MATCH', `expected the name of ${what}, received ${written}, which matches nothing${hint}`);
+  return new ThawError(
+    'ERR_NO_MATCH',
+    `expected the name of ${what}, received ${written}, which matches nothing${hint}`,
+  );
 }
 
 /** Up to three names, or beginnings of names with as many segments, by edit distance. */

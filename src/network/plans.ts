@@ -94,7 +94,9 @@ export class PlanCache {
       batchNorm: marks.batchNormModes(),
       ...(outputs && { outputs }),
     };
-    const plan = this.session.submit('compile', request, [], signal ? { signal } : {}).then(({ reply }) => described(mode, reply));
+    const plan = this.session
+      .submit('compile', request, [], signal ? { signal } : {})
+      .then(({ reply }) => described(mode, reply));
     // A plan that failed, or whose compilation was cancelled, is asked for anew the next time.
     plan.catch(() => this.#entries.delete(key));
     return plan;
@@ -115,6 +117,17 @@ export class PlanCache {
 
 function described(mode: PlanMode, reply: Omit<Plan, 'id' | 'mode' | 'released'> & { plan: number }): Plan {
   const { plan: id, inputs, outputs, cut, bytes, launches, declined } = reply;
-  if (!Array.isArray(inputs)) throw new ThawError('ERR_PLAN', `expected a plan from the core, received ${JSON.stringify(reply)}`);
-  return { id, mode, inputs, outputs, cut: cut ?? [], bytes, launches: launches ?? [], declined: declined ?? [], released: false };
+  if (!Array.isArray(inputs))
+    throw new ThawError('ERR_PLAN', `expected a plan from the core, received ${JSON.stringify(reply)}`);
+  return {
+    id,
+    mode,
+    inputs,
+    outputs,
+    cut: cut ?? [],
+    bytes,
+    launches: launches ?? [],
+    declined: declined ?? [],
+    released: false,
+  };
 }

@@ -16,8 +16,8 @@ export interface StoredTensor {
 const COMPANIONS = ['optimizer/momentum/', 'optimizer/first/', 'optimizer/second/', 'optimizer/steps/', 'origin/'];
 
 /**
- * The weights of one network, held by the core. Edits are queued, so that methods that change the graph need not be
- * awaited: every other access waits for them, and reports their failure.
+ * The weights of one network, held by the core. Edits need not be awaited, so that methods that change the graph are
+ * synchronous: every other access waits for them, and reports their failure.
  */
 export class Store {
   #edits: Promise<void> = Promise.resolve();
@@ -29,14 +29,15 @@ export class Store {
     return this.#edits;
   }
 
-  /** Queues: drops tensors, with what training kept for them, and draws new ones. */
+  /**
+   * Drops tensors, with what training kept for them, and draws new ones. Both commands are queued at once, so whatever is
+   * submitted afterwards sees the new tensors.
+   */
   replace(dropped: string[], initialised: ParameterDescription[], seed: number): void {
-    this.#edits = this.#edits.then(async () => {
-      const gone = new Set([...dropped, ...dropped.flatMap((name) => COMPANIONS.map((prefix) => prefix + name))]);
-      const names = (await this.#list()).map(({ name }) => name).filter((name) => gone.has(name));
-      if (names.length > 0) await this.session.submit('drop', { names });
-      await this.#initialise(initialised, seed);
-    });
+    const names = dropped.flatMap((name) => [name, ...COMPANIONS.map((prefix) => prefix + name)]);
+    const drop = names.length > 0 ? this.session.submit('drop', { names }) : undefined;
+    const done = Promise.all([this.#edits, drop, this.#initialise(initialised, seed)]);
+    this.#edits = done.then(() => undefined);
     // The failure reaches whoever waits for the edits; until then it is not an unhandled one.
     this.#edits.catch(() => undefined);
   }
@@ -64,11 +65,17 @@ export class Store {
   }
 
   /** @throws ERR_SHAPE, ERR_DTYPE */
-  async put(described: { name: string; shape: number[]; dtype: ParameterDescription['dtype'] }, tensor: Tensor): Promise<void> {
+  async put(
+    described: { name: string; shape: number[]; dtype: ParameterDescription['dtype'] },
+    tensor: Tensor,
+  ): Promise<void> {
     const { name, dtype } = described;
     const { data, shape } = checkedTensor(name, dtype, tensor);
     if (shape.length !== described.shape.length || shape.some((size, i) => size !== described.shape[i])) {
-      throw new ThawError('ERR_SHAPE', `expected [${described.shape.join(', ')}] for tensor '${name}', received [${shape.join(', ')}]`);
+      throw new ThawError(
+        'ERR_SHAPE',
+        `expected [${described.shape.join(', ')}] for tensor '${name}', received [${shape.join(', ')}]`,
+      );
     }
     await this.settled();
     await this.session.submit('put', { tensors: [{ name, dtype: STORAGE[dtype], shape }] }, [data]);

@@ -39,11 +39,17 @@ export const elements = (shape: readonly number[]): number => shape.reduce((prod
  */
 export function checkedTensor(name: string, dtype: GraphDType, tensor: Tensor): Tensor {
   const { data, shape } = tensor ?? {};
-  if (!ArrayBuffer.isView(data)) throw expected('ERR_DTYPE', '{ data: a typed array, shape }', `tensor '${name}'`, tensor);
+  if (!ArrayBuffer.isView(data))
+    throw expected('ERR_DTYPE', '{ data: a typed array, shape }', `tensor '${name}'`, tensor);
   const whole = Array.isArray(shape) && shape.every((size) => Number.isInteger(size) && size >= 0);
   if (!whole) throw expected('ERR_SHAPE', 'a list of whole numbers', `shape of '${name}'`, shape);
   if (data.length !== elements(shape)) {
-    throw expected('ERR_SHAPE', `${elements(shape)} numbers for shape [${shape.join(', ')}]`, `'${name}'`, `${data.length}`);
+    throw expected(
+      'ERR_SHAPE',
+      `${elements(shape)} numbers for shape [${shape.join(', ')}]`,
+      `'${name}'`,
+      `${data.length}`,
+    );
   }
   return { data: converted(name, dtype, data), shape };
 }

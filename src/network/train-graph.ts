@@ -10,7 +10,12 @@ export class TrainingGraphs {
   readonly #made = new Map<string, GraphDescription>();
 
   /** The same object for the same options, so that plans are found again. */
-  get(graph: GraphDescription, head: Readonly<HeadDescription>, kind: HeadKind, options: LossOptions): GraphDescription {
+  get(
+    graph: GraphDescription,
+    head: Readonly<HeadDescription>,
+    kind: HeadKind,
+    options: LossOptions,
+  ): GraphDescription {
     if (graph !== this.#base) this.#made.clear();
     this.#base = graph;
     if (graph.losses && graph.losses.length > 0) return graph;
@@ -22,7 +27,12 @@ export class TrainingGraphs {
 }
 
 /** The graph with inputs for targets and a loss; see `Network.trainingGraph`. */
-export function trainingGraph(graph: GraphDescription, outputs: number, kind: HeadKind, options: LossOptions): GraphDescription {
+export function trainingGraph(
+  graph: GraphDescription,
+  outputs: number,
+  kind: HeadKind,
+  options: LossOptions,
+): GraphDescription {
   checkOptions(kind, options);
   const g = new GraphBuilder();
   const scores = options.output ?? graph.outputs[0]!;
@@ -49,6 +59,7 @@ export function trainingGraph(graph: GraphDescription, outputs: number, kind: He
 
 function checkOptions(kind: HeadKind, { labelSmoothing: smoothing = 0, soft, classWeights }: LossOptions): void {
   if (!(smoothing >= 0 && smoothing <= 1)) throw expected('ERR_OPTION', '0 … 1', 'labelSmoothing', smoothing);
-  if (kind !== 'single' && (smoothing > 0 || soft)) throw expected('ERR_OPTION', "a head of kind 'single'", 'labelSmoothing and soft', kind);
+  if (kind !== 'single' && (smoothing > 0 || soft))
+    throw expected('ERR_OPTION', "a head of kind 'single'", 'labelSmoothing and soft', kind);
   if (kind === 'regression' && classWeights) throw expected('ERR_OPTION', 'a head with labels', 'classWeights', kind);
 }

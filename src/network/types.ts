@@ -32,14 +32,7 @@ export interface HeadDescription {
 }
 
 export type TypedArray =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | BigInt64Array
-  | Int16Array
-  | Int8Array
-  | Uint8Array
-  | Uint16Array;
+  Float32Array | Float64Array | Int32Array | BigInt64Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
 
 /** Row-major, last dimension fastest. Pictures are [N, channels, height, width]. */
 export interface Tensor {
@@ -108,6 +101,11 @@ export interface CompileOptions {
   /** Values wanted instead of the graph's outputs. */
   outputs?: string[];
   signal?: AbortSignal | undefined;
+}
+
+export interface ExecuteOptions extends CompileOptions {
+  /** Shapes of the graph's inputs, where they are not those of the tensors given. */
+  shapes?: Record<string, number[]>;
 }
 
 /** Weight updates as the core takes them. Rates and decays by parameter name override the common ones. */

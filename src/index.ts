@@ -1,0 +1,43 @@
+/** thaw: transfer learning for Node.js. */
+
+export { ThawError } from './errors.js';
+
+// Graphs
+export { GraphBuilder } from './graph/builder.js';
+export type * from './graph/types.js';
+export { architectures } from './zoo/index.js';
+export type { Preprocessing } from './zoo/index.js';
+
+// Networks
+export { create, fromGraph } from './network/create.js';
+export type { CreateOptions, FromGraphOptions } from './network/create.js';
+export type { NetworkOptions } from './network/assemble.js';
+export { load } from './network/load.js';
+export type { LoadOptions } from './network/load.js';
+export type { LoadProgress } from './network/weights.js';
+export { Network } from './network/network.js';
+export { batchNorm, concatPool, dropout, flatten, globalAveragePool, linear, relu } from './network/head-layers.js';
+export type { HeadLayer, HeadOptions } from './network/head-layers.js';
+export { LoadReport } from './network/report.js';
+export type { TensorReport } from './network/report.js';
+export { Summary } from './network/summary.js';
+export type { SummaryMemory, SummaryOptions, SummaryRow } from './network/summary.js';
+export type { SaveOptions } from './network/save.js';
+export type { ForwardOptions, GradientsResult, StepOptions, StepResult } from './network/lowlevel.js';
+export type {
+  Batch,
+  BatchNormMode,
+  FreezeOptions,
+  FreezePattern,
+  HeadDescription,
+  HeadKind,
+  LayerGroup,
+  LayerRange,
+  LossOptions,
+  NamePattern,
+  RandomOptions,
+  TargetScaling,
+  Tensor,
+  TypedArray,
+  Update,
+} from './network/types.js';

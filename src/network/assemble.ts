@@ -1,0 +1,78 @@
+import { expected } from '../errors.js';
+import { createSession } from '../native.js';
+import type { NativeSession } from '../native.js';
+import type { Preprocessing } from '../zoo/index.js';
+import { checkDevice, checkLabels } from './checks.js';
+import type { Design } from './design.js';
+import { Network } from './network.js';
+import type { LoadReport } from './report.js';
+
+/** What all ways to a network share. */
+export interface NetworkOptions {
+  /** Names of the outputs in order. Default: those of the file, else indices. */
+  labels?: readonly string[];
+  /** Overrides what is said here of the file's or the architecture's preprocessing. */
+  preprocessing?: Partial<Omit<Preprocessing, 'source'>>;
+  /** 'cpu' (default) or 'auto'; 'cuda' is ERR_DEVICE in this build. */
+  device?: 'cpu' | 'cuda' | 'auto';
+  /** Seeds whatever is initialised, now and by `replaceHead`. Default 0. */
+  seed?: number;
+  signal?: AbortSignal;
+}
+
+/** @throws ERR_DEVICE, ERR_OPTION, ERR_CHANNELS */
+export function checkOptions(options: NetworkOptions & { channels?: number | undefined }): void {
+  const { device, seed = 0, channels = 3 } = options;
+  checkDevice(device);
+  if (!Number.isSafeInteger(seed) || seed < 0) throw expected('ERR_OPTION', 'a whole number, 0 or more', 'seed', seed);
+  if (![1, 3, 4].includes(channels)) throw expected('ERR_CHANNELS', '1, 3 or 4', 'channels', channels);
+}
+
+/** A network of a design, in a session of its own; `fill` gives it its weights. Nothing is left behind should that fail. */
+export async function assemble(
+  design: Design,
+  options: NetworkOptions,
+  report: LoadReport,
+  fill: (net: Network, session: NativeSession) => Promise<void>,
+): Promise<Network> {
+  const { marks, preprocessing, labels, prefix: _prefix, headMissing: _head, ...rest } = design;
+  const given = options.labels && checkLabels(options.labels, design.head.outputs);
+  const preprocessed = givenPreprocessing(preprocessing, options.preprocessing);
+  const session = createSession();
+  const net = new Network({
+    ...rest,
+    labels: given ?? labels,
+    labelsSource: given ? 'given' : labels ? 'file' : 'index',
+    preprocessing: preprocessed,
+    session,
+    report,
+    seed: options.seed ?? 0,
+    ...marks,
+  });
+  try {
+    await fill(net, session);
+    return net;
+  } catch (error) {
+    net.dispose();
+    throw error;
+  }
+}
+
+function givenPreprocessing(usual: Preprocessing | null, given: NetworkOptions['preprocessing']): Preprocessing | null {
+  if (!given) return usual;
+  const merged = { ...usual, ...given, source: 'given' } as Preprocessing;
+  const { resize, crop, interpolation, mean, std, channels } = merged;
+  const missing = Object.entries({ resize, crop, interpolation, mean, std, channels }).find(
+    ([, value]) => value === undefined,
+  );
+  if (missing) throw expected('ERR_OPTION', `preprocessing with ${missing[0]}`, 'a network without one', given);
+  if (mean.length !== channels || std.length !== channels) {
+    throw expected(
+      'ERR_OPTION',
+      `${channels} numbers, one for each channel`,
+      'mean and std of preprocessing',
+      `${mean.length} and ${std.length}`,
+    );
+  }
+  return merged;
+}

@@ -1,0 +1,121 @@
+import { expected, ThawError } from '../errors.js';
+import type { Checkpoint } from '../formats/types.js';
+import type { GraphDescription } from '../graph/types.js';
+import { architectures, build, recognise } from '../zoo/index.js';
+import type { Architecture, Preprocessing } from '../zoo/index.js';
+import { checkGraph } from './check-graph.js';
+import { firstConvolution } from './graph-edit.js';
+import { firstSegments } from './groups.js';
+import { classifierOf } from './heads.js';
+import { readMetadata } from './metadata.js';
+import { nearest } from './patterns.js';
+import type { HeadDescription } from './types.js';
+
+/** A network without its weights. */
+export interface Design {
+  name: string;
+  architecture: { name: string; config: Record<string, unknown> } | null;
+  graph: GraphDescription;
+  head: HeadDescription;
+  labels: string[] | null;
+  preprocessing: Preprocessing | null;
+  layers: string[];
+  input: { channels: number; height: number; width: number } | null;
+  marks: { frozen: string[]; statistics: string[] };
+  aliases: Record<string, string>;
+  /** What names in the file begin with. */
+  prefix: string;
+  /** Layer that the file does not have; ''. */
+  headMissing: string;
+}
+
+/** The design of a network of the zoo. */
+export function fromArchitecture(made: Architecture): Design {
+  return {
+    ...plain,
+    name: made.name,
+    architecture: { name: made.name, config: made.config },
+    graph: made.graph,
+    head: { kind: 'single', outputs: made.classes, classifier: made.classifier, boundary: made.headBoundary },
+    preprocessing: made.preprocessing,
+    layers: made.layers,
+    input: made.input,
+  };
+}
+
+const plain = { labels: null, marks: { frozen: [], statistics: [] }, aliases: {}, prefix: '', headMissing: '' };
+
+/** The design of a graph of one's own; its last layer is found if it is a linear or convolutional one. */
+export function fromDescription(graph: GraphDescription, name = 'custom'): Design {
+  checkGraph(graph, name);
+  const head: HeadDescription = { kind: 'single', ...classifierOf(graph) };
+  const sizes = graph.inputs[0]?.shape ?? [];
+  const [channels, height, width] = sizes.slice(1).map((size) => (typeof size === 'number' ? size : 0));
+  const input = sizes.length === 4 && channels && height && width ? { channels, height, width } : null;
+  return {
+    ...plain,
+    name,
+    architecture: null,
+    graph: structuredClone(graph),
+    head,
+    preprocessing: null,
+    layers: firstSegments(graph),
+    input,
+  };
+}
+
+/**
+ * What a file holds: what `save` wrote about it, the architecture named, or the one that its names and shapes tell.
+ * @param outputs number of outputs of a head that is missing from the file; default: the architecture's own
+ * @throws ERR_UNKNOWN_ARCHITECTURE, ERR_ARCHITECTURE, ERR_GRAPH, ERR_FORMAT, ERR_FORMAT_VERSION
+ */
+export function designOf(
+  file: Checkpoint,
+  architecture: string | GraphDescription | undefined,
+  outputs: number | undefined,
+): Design {
+  if (typeof architecture === 'object') return fromDescription(architecture);
+  if (architecture !== undefined) return named(file, architecture, outputs);
+  const saved = readMetadata(file.metadata, file.path);
+  if (!saved) return recognised(file, outputs);
+  const preprocessing: Preprocessing | null = saved.preprocessing && { ...saved.preprocessing, source: 'file' };
+  return { ...saved, preprocessing, prefix: '', headMissing: '' };
+}
+
+function recognised(file: Checkpoint, outputs: number | undefined): Design {
+  const found = recognise(file.tensors);
+  if (!('name' in found)) throw unknown(file, found);
+  const { name, channels, headMissing, prefix } = found;
+  const classes = headMissing ? outputs : found.classes;
+  const design = fromArchitecture(build(name, { ...(classes && { classes }), channels }));
+  return { ...design, prefix, headMissing: headMissing ? design.head.classifier : '' };
+}
+
+function unknown(file: Checkpoint, { candidates, reasons }: { candidates: string[]; reasons: unknown }): ThawError {
+  const near =
+    candidates.length > 0 ? `; the nearest are ${candidates.slice(0, 3).join(', ')} (${String(reasons)})` : '';
+  return new ThawError(
+    'ERR_UNKNOWN_ARCHITECTURE',
+    `expected the weights of a known network in '${file.path}', received ${file.tensors.size} tensors of none${near}; give { architecture }: a name or a graph`,
+  );
+}
+
+/** An architecture by name, with the file's number of classes and channels where it has them. */
+function named(file: Checkpoint, name: string, outputs: number | undefined): Design {
+  checkArchitecture(name);
+  const found = recognise(file.tensors);
+  if ('name' in found && found.name === name) return recognised(file, outputs);
+  const usual = fromArchitecture(build(name));
+  const classes = file.tensors.get(`${usual.head.classifier}.weight`)?.shape[0];
+  const channels = file.tensors.get(firstConvolution(usual.graph)?.weight ?? '')?.shape[1];
+  return fromArchitecture(build(name, { ...(classes && { classes }), ...(channels && { channels }) }));
+}
+
+/** @throws ERR_ARCHITECTURE */
+export function checkArchitecture(name: unknown): asserts name is string {
+  const names = architectures();
+  if (typeof name === 'string' && names.includes(name)) return;
+  const near = typeof name === 'string' ? nearest(name, names) : [];
+  const hint = near.length > 0 ? ` (${near.join(', ')}?)` : '';
+  throw expected('ERR_ARCHITECTURE', `one of architectures()${hint}`, 'architecture', name);
+}

@@ -1,0 +1,97 @@
+import { expected } from '../errors.js';
+import { openCheckpoint } from '../formats/checkpoint.js';
+import type { GraphDescription } from '../graph/types.js';
+import { assemble, checkOptions } from './assemble.js';
+import type { NetworkOptions } from './assemble.js';
+import { adaptWeights, changeChannels, changePreprocessing } from './channels.js';
+import type { ChannelChange } from './channels.js';
+import { designOf } from './design.js';
+import type { Design } from './design.js';
+import { tensorOf } from './graph-edit.js';
+import { matchTensors } from './match.js';
+import type { Matching } from './match.js';
+import type { Network } from './network.js';
+import type { LoadReport } from './report.js';
+import type { NamePattern } from './types.js';
+import { checkAborted, readWeights } from './weights.js';
+import type { LoadProgress } from './weights.js';
+
+export interface LoadOptions extends NetworkOptions {
+  /** Name of the architecture, or a graph of one's own. Default: told by the file. */
+  architecture?: string | GraphDescription;
+  /**
+   * Channels of the pictures. The first convolution is adapted: for 1, its weights are summed over the input channels; for 4,
+   * the fourth channel starts at zero; from 1 to 3, each gets a third. `loadReport.mismatched` says so. Mean and deviation
+   * of the preprocessing are averaged for grey and for the fourth channel.
+   */
+  channels?: 1 | 3 | 4;
+  /** Tensors of the file not to load; their places in the network are initialised. Patterns as in `freeze`. */
+  drop?: NamePattern;
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+/**
+ * Loads a network: a file saved by thaw, or safetensors or PyTorch weights of a known architecture (told by content, names
+ * and shapes; also without a head, or with another number of classes). Nothing that does not fit is passed over in
+ * silence: see `loadReport` and `drop`.
+ * @param file a path
+ * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, and those
+ *   of the file's format
+ */
+export async function load(file: string, options: LoadOptions = {}): Promise<Network> {
+  checkPath(file);
+  checkOptions(options);
+  checkAborted(options.signal);
+  const checkpoint = await openCheckpoint(file, { signal: options.signal });
+  const design = designOf(checkpoint, options.architecture, options.labels?.length);
+  const matching = matchTensors(checkpoint, design.graph, {
+    prefix: design.prefix,
+    head: design.headMissing,
+    drop: options.drop,
+  });
+  const change = options.channels === undefined ? null : changeChannels(design.graph, options.channels);
+  const adapted = change ? adaptedDesign(design, change) : design;
+  const aliases = { ...design.aliases, ...matching.aliases };
+  return assemble({ ...adapted, aliases }, options, matching.report, (net) => fill(net, matching, change, options));
+}
+
+/** Reads, draws and adapts weights. */
+async function fill(
+  net: Network,
+  matching: Matching,
+  change: ChannelChange | null,
+  options: LoadOptions,
+): Promise<void> {
+  await readWeights(net.session, matching.entries, options);
+  // Shapes as they are now: a first convolution that is drawn anew has the channels asked for.
+  const drawn = matching.initialised.map(({ name }) => tensorOf(net.graph, name));
+  await net.store.initialise(drawn, net.seed, options.signal);
+  if (!change || !matching.entries.has(change.weight)) return;
+  await adaptWeights(net.store, change, options.signal);
+  noteChange(matching.report, change);
+}
+
+function adaptedDesign(design: Design, { graph, to }: ChannelChange): Design {
+  const { preprocessing, input } = design;
+  return {
+    ...design,
+    graph,
+    preprocessing: preprocessing && changePreprocessing(preprocessing, to as 1 | 3 | 4),
+    input: input && { ...input, channels: to },
+  };
+}
+
+/** The first convolution was read in the file's shape, but is not used as it is. */
+function noteChange(report: LoadReport, { weight, graph, note }: ChannelChange): void {
+  const [read] = report.loaded.splice(
+    report.loaded.findIndex(({ name }) => name === weight),
+    1,
+  );
+  report.mismatched.push({ name: weight, expected: tensorOf(graph, weight).shape, received: read!.received!, note });
+}
+
+function checkPath(file: unknown): asserts file is string {
+  if (typeof file !== 'string' || file === '') throw expected('ERR_PATH', 'the path of a file', 'load', file);
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(file))
+    throw expected('ERR_PATH', 'the path of a file (not a web address)', 'load', file);
+}

@@ -1,0 +1,134 @@
+import { expected, ThawError } from '../errors.js';
+import type { GraphDescription } from '../graph/types.js';
+import type { Network } from './network.js';
+import type { RunReply } from './plans.js';
+import { arrayOf, STORAGE } from './tensors.js';
+import type { Batch, LossOptions, RandomOptions, Tensor, Update } from './types.js';
+
+export interface ForwardOptions {
+  /** Values wanted instead of the outputs: names of layers, as `summary` lists them. */
+  outputs?: readonly string[];
+  signal?: AbortSignal;
+}
+
+export interface StepOptions extends RandomOptions {
+  /** Loss of the network's head; see `LossOptions`. A graph with losses of its own needs none. */
+  loss?: LossOptions;
+  /** `step` only. Default: sgd, learning rate 0.01, no momentum. */
+  update?: Update;
+  signal?: AbortSignal;
+}
+
+export interface StepResult {
+  /** Sum of the losses, each times its weight. */
+  loss: number;
+  losses: number[];
+  outputs: Record<string, Tensor>;
+  /** Euclidean norm of all gradients together, before clipping. */
+  gradientNorm?: number;
+}
+
+export interface GradientsResult extends StepResult {
+  /** Of each trainable parameter, dense, in its shape. */
+  gradients: Record<string, Tensor>;
+}
+
+/** See `Network.forward`. */
+export async function forward(net: Network, batch: Batch, options: ForwardOptions): Promise<Record<string, Tensor>> {
+  const outputs = options.outputs && [...options.outputs];
+  const inputs = namedInputs(net.graph, batch);
+  const { reply, buffers } = await net.execute(
+    'run',
+    inputs,
+    {},
+    { ...(outputs && { outputs }), signal: options.signal },
+  );
+  return received(reply, buffers).outputs;
+}
+
+/** See `Network.gradients`. */
+export async function gradients(
+  net: Network,
+  batch: Record<string, Tensor>,
+  options: StepOptions,
+): Promise<GradientsResult> {
+  const graph = graphToTrain(net, options);
+  const request = { ...random(options), gradients: true };
+  const { reply, buffers } = await net.execute('gradients', batch, request, { graph, signal: options.signal });
+  return { ...losses(graph, reply), ...received(reply, buffers) };
+}
+
+/** See `Network.step`: the frozen part as inference, then loss, gradients and update from the cut on. */
+export async function step(net: Network, batch: Record<string, Tensor>, options: StepOptions): Promise<StepResult> {
+  const graph = graphToTrain(net, options);
+  const common = { graph, signal: options.signal };
+  const shapes = Object.fromEntries(Object.entries(batch).map(([name, { shape }]) => [name, shape]));
+  const plan = await net.compile('step', shapes, common);
+  const computed = plan.cut.some(({ name }) => batch[name] === undefined);
+  const cut = computed ? await embed(net, batch, common) : {};
+  const update: Update = options.update ?? { optimizer: 'sgd', learningRate: 0.01 };
+  const { reply, buffers } = await net.execute(
+    'step',
+    { ...batch, ...cut },
+    { ...random(options), update },
+    {
+      ...common,
+      shapes,
+    },
+  );
+  const { outputs } = received(reply, buffers);
+  return { ...losses(graph, reply), outputs };
+}
+
+type Common = { graph: GraphDescription; signal: AbortSignal | undefined };
+
+/** The cut's values; targets and other inputs of the losses are not needed for them. */
+async function embed(net: Network, batch: Record<string, Tensor>, options: Common): Promise<Record<string, Tensor>> {
+  const names = new Set(net.graph.inputs.map(({ name }) => name));
+  const inputs = Object.fromEntries(Object.entries(batch).filter(([name]) => names.has(name)));
+  const { reply, buffers } = await net.execute('embed', inputs, {}, options);
+  return received(reply, buffers).outputs;
+}
+
+function graphToTrain(net: Network, options: StepOptions): GraphDescription {
+  if (net.trainable.length === 0) {
+    throw new ThawError(
+      'ERR_NOTHING_TRAINABLE',
+      'expected something trainable for a training step, received a network that is frozen whole; unfreeze a part of it',
+    );
+  }
+  return net.trainingGraph(net.head.kind, options.loss);
+}
+
+function namedInputs(graph: GraphDescription, batch: Batch): Record<string, Tensor> {
+  if (!('data' in batch) || !ArrayBuffer.isView(batch.data)) return batch as Record<string, Tensor>;
+  const [input, another] = graph.inputs;
+  if (!input || another)
+    throw expected('ERR_INPUT', 'tensors by the names of the inputs', 'a network with several inputs', 'one tensor');
+  return { [input.name]: batch as Tensor };
+}
+
+function random({ seed, epoch, samples }: RandomOptions): RandomOptions {
+  return { ...(seed !== undefined && { seed }), ...(epoch !== undefined && { epoch }), ...(samples && { samples }) };
+}
+
+/** Tensors of a reply: its buffers are the outputs, then the gradients. */
+function received(
+  reply: RunReply,
+  buffers: ArrayBuffer[],
+): { outputs: Record<string, Tensor>; gradients: Record<string, Tensor> } {
+  const outputs = reply.outputs.map(({ name, dtype, shape }, i): [string, Tensor] => [
+    name,
+    { data: arrayOf(STORAGE[dtype], buffers[i]!), shape },
+  ]);
+  const gradients = (reply.gradients ?? []).map(({ name, shape }, i): [string, Tensor] => [
+    name,
+    { data: new Float32Array(buffers[outputs.length + i]!), shape },
+  ]);
+  return { outputs: Object.fromEntries(outputs), gradients: Object.fromEntries(gradients) };
+}
+
+function losses(graph: GraphDescription, reply: RunReply): { loss: number; losses: number[]; gradientNorm?: number } {
+  const loss = reply.losses.reduce((sum, value, i) => sum + value * (graph.losses?.[i]?.weight ?? 1), 0);
+  return { loss, losses: reply.losses, ...(reply.gradientNorm !== undefined && { gradientNorm: reply.gradientNorm }) };
+}

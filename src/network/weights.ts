@@ -1,0 +1,79 @@
+import { ThawError } from '../errors.js';
+import { ELEMENT_BYTES } from '../formats/types.js';
+import type { TensorEntry } from '../formats/types.js';
+import type { NativeSession } from '../native.js';
+import { elements } from './tensors.js';
+
+/** Bytes read by one command: between two of them progress is reported. */
+const CHUNK = 64 * 2 ** 20;
+
+export interface LoadProgress {
+  /** Bytes of weights read so far, and in all. */
+  loaded: number;
+  total: number;
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+/** Brings tensors of a file into the store under the names given (name in the network → entry). */
+export async function readWeights(
+  session: NativeSession,
+  entries: Map<string, TensorEntry>,
+  options: ReadOptions,
+): Promise<void> {
+  const total = [...entries.values()].reduce((sum, entry) => sum + bytesOf(entry), 0);
+  let loaded = 0;
+  for (const chunk of chunks(entries)) {
+    checkAborted(options.signal);
+    await readChunk(session, chunk, options.signal);
+    loaded += chunk.reduce((sum, [, entry]) => sum + bytesOf(entry), 0);
+    options.onProgress?.({ loaded, total });
+  }
+}
+
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new ThawError('ERR_ABORTED', 'loading was cancelled', { cause: signal.reason });
+}
+
+const bytesOf = ({ dtype, shape }: TensorEntry): number => ELEMENT_BYTES[dtype] * elements(shape);
+
+/** Where an entry's bytes lie: a file, or '' for memory. */
+const place = ({ source }: TensorEntry): string => (source instanceof Uint8Array ? '' : source.path);
+
+type Named = [name: string, entry: TensorEntry];
+
+/** Runs of entries from one file, of at most `CHUNK` bytes (or one tensor). */
+function chunks(entries: Map<string, TensorEntry>): Named[][] {
+  const result: Named[][] = [];
+  let [size, from] = [Infinity, ''];
+  for (const [name, entry] of entries) {
+    const bytes = bytesOf(entry);
+    if (size + bytes > CHUNK || place(entry) !== from) {
+      result.push([]);
+      [size, from] = [0, place(entry)];
+    }
+    result.at(-1)!.push([name, entry]);
+    size += bytes;
+  }
+  return result;
+}
+
+async function readChunk(session: NativeSession, chunk: Named[], signal: AbortSignal | undefined): Promise<void> {
+  const options = signal ? { signal } : {};
+  const described = chunk.map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const path = place(chunk[0]![1]);
+  if (path === '') {
+    const buffers = chunk.map(([, entry]) => entry.source as Uint8Array);
+    await session.submit('put', { tensors: described }, buffers, options);
+    return;
+  }
+  const ranges = chunk.map(([, { source }]) => source as { offset: number; strides?: number[] });
+  const tensors = described.map((tensor, i) => {
+    const { offset, strides } = ranges[i]!;
+    return { ...tensor, offset, ...(strides && { strides }) };
+  });
+  await session.submit('read', { path, tensors }, [], options);
+}
