@@ -36,7 +36,3 @@ export function checkNewLabels(labels: unknown, what: string): string[] {
   }
   return names;
 }
-
-export function busyError(action: string, who: string, otherwise = ''): ThawError {
-  return new ThawError('ERR_NETWORK_BUSY', `cannot ${action} while ${who} runs: wait for it to end${otherwise}`);
-}

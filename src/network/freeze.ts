@@ -51,6 +51,13 @@ export class Marks {
     return next;
   }
 
+  /** Other marks on the same graph. */
+  restored(frozen: Iterable<string>, statistics: Iterable<string>): Marks {
+    const next = new Marks(this.#graph, frozen, statistics);
+    next.version = this.version + 1;
+    return next;
+  }
+
   /** Freezes or unfreezes what the pattern names; all without one. */
   apply(verb: 'freeze' | 'unfreeze', pattern: FreezePattern | undefined, options: FreezeOptions): void {
     const mode = options.batchNorm ?? (verb === 'freeze' ? 'frozen' : 'train');

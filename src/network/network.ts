@@ -1,13 +1,15 @@
 import { ThawError } from '../errors.js';
 import type { GraphDescription } from '../graph/types.js';
 import type { NativeSession } from '../native.js';
-import { busyError, checkDevice, checkLabels } from './checks.js';
+import { checkDevice, checkLabels } from './checks.js';
 import { Marks } from './freeze.js';
 import type { HeadOptions } from './head-layers.js';
 import { replaceHead } from './heads.js';
 import { layerGroups } from './groups.js';
 import { forward, gradients, step } from './lowlevel.js';
 import type { ForwardOptions, GradientsResult, StepOptions, StepResult } from './lowlevel.js';
+import { Gate } from './lock.js';
+import type { NetworkParts } from './parts.js';
 import { PlanCache } from './plans.js';
 import type { RunReply } from './plans.js';
 import type { LoadReport } from './report.js';
@@ -36,26 +38,6 @@ import type {
   TargetScaling,
   Tensor,
 } from './types.js';
-
-/** What a network is made of. Users get networks from `load`, `create` and `fromGraph`. */
-export interface NetworkParts {
-  name: string;
-  architecture: { name: string; config: Record<string, unknown> } | null;
-  graph: GraphDescription;
-  head: HeadDescription;
-  labels: string[] | null;
-  labelsSource: 'file' | 'given' | 'index';
-  preprocessing: Preprocessing | null;
-  /** Stages of the body in graph order ('conv1', 'layer1', …). */
-  layers: string[];
-  input: { channels: number; height: number; width: number } | null;
-  session: NativeSession;
-  report: LoadReport;
-  seed: number;
-  aliases?: Record<string, string>;
-  frozen?: Iterable<string>;
-  statistics?: Iterable<string>;
-}
 
 const forgotten = new FinalizationRegistry<NativeSession>((session) => session.dispose());
 
@@ -97,9 +79,9 @@ export class Network {
   #layers: string[];
   #graphVersion = 0;
   #marks: Marks;
-  #plans: PlanCache;
-  #losses = new TrainingGraphs();
-  #lock: { who: string; open: boolean } | null = null;
+  readonly #plans: PlanCache;
+  readonly #losses = new TrainingGraphs();
+  readonly #gate = new Gate();
   #disposed = false;
 
   /** @internal */
@@ -110,7 +92,7 @@ export class Network {
     this.preprocessing = parts.preprocessing;
     this.input = parts.input;
     this.seed = parts.seed;
-    this.aliases = parts.aliases ?? {};
+    this.aliases = parts.aliases;
     this.session = parts.session;
     this.store = new Store(parts.session);
     this.#graph = parts.graph;
@@ -178,14 +160,16 @@ export class Network {
    * @throws ERR_NO_MATCH nothing bears such a name; ERR_NETWORK_BUSY a fit is in the middle of an epoch
    */
   freeze(pattern?: FreezePattern, options: FreezeOptions = {}): this {
-    this.#mayMark();
+    this.assertAlive();
+    this.#gate.assertMarkable();
     this.#marks.apply('freeze', pattern, options);
     return this;
   }
 
   /** The reverse of `freeze`: the named tensors train from now on; without a pattern, all. */
   unfreeze(pattern?: FreezePattern, options: FreezeOptions = {}): this {
-    this.#mayMark();
+    this.assertAlive();
+    this.#gate.assertMarkable();
     this.#marks.apply('unfreeze', pattern, options);
     return this;
   }
@@ -351,21 +335,13 @@ export class Network {
    * @throws ERR_NETWORK_BUSY a fit has it already
    */
   lock(who = 'fit'): NetworkLock {
-    this.assertFree(`start ${who}`);
-    const held = { who, open: false };
-    this.#lock = held;
-    return {
-      open: () => void (held.open = true),
-      close: () => void (held.open = false),
-      release: () => {
-        if (this.#lock === held) this.#lock = null;
-      },
-    };
+    this.assertAlive();
+    return this.#gate.take(who);
   }
 
   /** Who holds the network, or null. */
   get busy(): string | null {
-    return this.#lock?.who ?? null;
+    return this.#gate.holder;
   }
 
   /** Sets what a trained head needs to give the user's own numbers; saved with the network. */
@@ -381,14 +357,20 @@ export class Network {
     this.#labelsSource = 'given';
   }
 
-  /** @internal Tensor marks, for saving. */
+  /** All marks as data, for files. */
   get marks(): { frozen: string[]; statistics: string[] } {
     return this.#marks.toJSON();
   }
 
+  /** Sets all marks as `marks` gave them; names that the network does not have are passed over. */
+  restoreMarks({ frozen, statistics }: { frozen: Iterable<string>; statistics: Iterable<string> }): void {
+    this.#marks = this.#marks.restored(frozen, statistics);
+  }
+
   /** @internal Puts the marks of a checkpoint in place of the present ones; names that the graph does not know are left out. */
   restoreMarks(marks: { frozen: Iterable<string>; statistics: Iterable<string> }): void {
-    this.#mayMark();
+    this.assertAlive();
+    this.#gate.assertMarkable();
     const next = new Marks(this.#graph, marks.frozen, marks.statistics);
     next.version = this.#marks.version + 1;
     this.#marks = next;
@@ -402,13 +384,7 @@ export class Network {
   /** @throws ERR_NETWORK_BUSY while a fit runs; ERR_DISPOSED */
   assertFree(action: string): void {
     this.assertAlive();
-    if (this.#lock) throw busyError(action, this.#lock.who);
-  }
-
-  #mayMark(): void {
-    this.assertAlive();
-    if (this.#lock && !this.#lock.open)
-      throw busyError('freeze or unfreeze', this.#lock.who, ', or do it at the end of an epoch');
+    this.#gate.assertFree(action);
   }
 
   #tensorName(name: string): string {
