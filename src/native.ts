@@ -1,0 +1,290 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+import { ThawError, expected } from './errors.js';
+import type { GraphDescription, GraphDType, Initialiser } from './graph/types.js';
+
+/** Types of stored tensors, under safetensors' names. */
+export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+
+export interface StoredTensor {
+  name: string;
+  dtype: StorageDType;
+  shape: number[];
+}
+
+/** A value of a graph: shape in elements. */
+export interface ValueDescription {
+  name: string;
+  dtype: GraphDType;
+  shape: number[];
+}
+
+/** Where a tensor lies in a file: byte offset, and strides in elements where it is not row-major. */
+export interface FileRange extends StoredTensor {
+  offset: number;
+  strides?: number[];
+}
+
+export type NativeMode = 'run' | 'embed' | 'head' | 'step' | 'gradients' | 'infer';
+
+export interface CompileRequest {
+  graph: GraphDescription;
+  mode: NativeMode;
+  inputs: Record<string, number[]>;
+  trainable: string[];
+  batchNorm?: Record<string, 'frozen' | 'statistics' | 'train'>;
+  outputs?: string[];
+  precision?: 'fp32';
+  isa?: Isa;
+}
+
+export interface CompileReply {
+  plan: number;
+  inputs: ValueDescription[];
+  outputs: ValueDescription[];
+  cut?: ValueDescription[];
+  /** Bytes, known before the plan runs. */
+  bytes: { arena: number; prepared: number; gradients: number; workspace: number };
+  launches: { node: string; op: string; kernel: string }[];
+  declined: { node: string; kernel: string; why: string }[];
+  /** Mode 'infer' alone. */
+  values?: (ValueDescription & { node: string })[];
+}
+
+export interface Update {
+  optimizer: 'sgd' | 'adam' | 'adamw';
+  learningRate: number;
+  rates?: Record<string, number>;
+  momentum?: number;
+  nesterov?: boolean;
+  beta1?: number;
+  beta2?: number;
+  eps?: number;
+  weightDecay?: number;
+  decays?: Record<string, number>;
+  l2sp?: { towards: string };
+  clipNorm?: number;
+  accumulate?: 'begin' | 'add' | 'last';
+}
+
+export interface RunRequest {
+  plan: number;
+  inputs: string[];
+  seed?: number;
+  epoch?: number;
+  samples?: number[];
+  lossScale?: number;
+  cacheRead?: { cache: number; keys: string[] };
+  cacheWrite?: { cache: number; keys: string[] };
+  discardOutputs?: boolean;
+  outputs?: string[];
+  gradients?: true | string[];
+  update?: Update;
+}
+
+export interface RunReply {
+  outputs: ValueDescription[];
+  losses: number[];
+  gradientNorm?: number;
+  cached?: number;
+  ms: Record<string, number>;
+}
+
+export type CacheRequest =
+  | { action: 'create'; limitBytes?: number }
+  | { action: 'clear' | 'release' | 'info'; cache: number }
+  | { action: 'has'; cache: number; keys: string[] };
+
+/** Requests and replies of the commands, by name. Buffers that travel beside them are named in the comments. */
+export interface Commands {
+  /** Reads ranges of a file into the store, all or none. */
+  read: { request: { path: string; tensors: FileRange[] }; reply: object };
+  /** Buffer in: the header. `expected`: what the header was made for; the write is refused where a tensor has changed. */
+  write: { request: { path: string; tensors: string[]; expected?: Omit<StoredTensor, 'name'>[] }; reply: object };
+  /** Buffers in: one a tensor, row-major. */
+  put: { request: { tensors: StoredTensor[] }; reply: object };
+  /** Buffers out: one a tensor, in the order of `names`. */
+  get: { request: { names: string[]; as?: 'loaded' | 'f32' }; reply: { tensors: StoredTensor[] } };
+  list: { request: object; reply: { tensors: (StoredTensor & { modified: boolean })[] } };
+  initialise: { request: { tensors: (StoredTensor & { init: Initialiser })[]; seed?: number }; reply: object };
+  drop: { request: { names: string[] }; reply: { dropped: number } };
+  copy: { request: { from: string[]; to: string[] }; reply: object };
+  rename: { request: { from: string | string[]; to: string | string[] }; reply: object };
+  compile: { request: CompileRequest; reply: CompileReply };
+  /** Buffers in: the inputs. Buffers out: outputs, then gradients asked for. */
+  run: { request: RunRequest; reply: RunReply };
+  release: { request: { plan: number }; reply: object };
+}
+
+export interface SubmitOptions {
+  signal?: AbortSignal;
+}
+
+export interface Submitted<Reply> {
+  reply: Reply;
+  buffers: ArrayBuffer[];
+}
+
+/** The native side of one network: its tensors, plans and caches. */
+export interface NativeSession {
+  /**
+   * Runs one command on native threads, in the order of submission. Never blocks.
+   * The memory behind `buffers` must neither be changed nor transferred until the promise is settled.
+   * @throws ThawError: ERR_ABORTED, ERR_DISPOSED, ERR_COMMAND, and what the command names (as a rejection).
+   */
+  submit<Name extends keyof Commands>(
+    command: Name,
+    request: Commands[Name]['request'],
+    buffers?: ArrayBufferView[],
+    options?: SubmitOptions,
+  ): Promise<Submitted<Commands[Name]['reply']>>;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a command replies depends on its request
+  submit(command: string, request: object, buffers?: ArrayBufferView[], options?: SubmitOptions): Promise<Submitted<any>>;
+  /** Native memory held, in bytes. */
+  readonly bytes: number;
+  /** Cancels what is queued and in flight and gives the memory back. Later commands reject with ERR_DISPOSED. */
+  dispose(): void;
+}
+
+export type Isa = 'scalar' | 'avx2' | 'avx512';
+
+export interface CoreInfo {
+  version: string;
+  /** The instruction set in use: the best of this processor, at most THAW_MAX_ISA. */
+  isa: Isa;
+  /** Those this process can run, the best first. */
+  isas: Isa[];
+  /** Threads that a command uses unless its session says otherwise. */
+  threads: number;
+  /** The longest time in ms that a native call has held this JavaScript thread. */
+  longestCallMs: number;
+}
+
+interface AddonSession {
+  submit(command: string, request: string, buffers: ArrayBufferView[]): { id: number; promise: Promise<Submitted<string>> };
+  cancel(id: number): void;
+  dispose(): void;
+  readonly bytes: number;
+}
+
+interface Addon {
+  Session: new (options: { threads?: number }) => AddonSession;
+  coreInfo(): CoreInfo;
+  shutDown(): void;
+}
+
+let loaded: Addon | undefined;
+
+/** Loads the addon at its first use, so that importing thaw works (and says what to do) without a binary. */
+function addon(): Addon {
+  if (loaded) return loaded;
+  const require = createRequire(import.meta.url);
+  const find = require('node-gyp-build') as { resolve(root: string): string };
+  let path: string;
+  try {
+    path = find.resolve(fileURLToPath(new URL('..', import.meta.url)));
+  } catch (cause) {
+    const machine = `${process.platform} ${process.arch}, Node ${process.versions.node}`;
+    const fix = "run 'npx thaw build' to build one (it needs CMake and a C++20 compiler)";
+    throw new ThawError('ERR_NATIVE_MISSING', `expected a binary for ${machine}, received none: ${fix}`, { cause });
+  }
+  try {
+    loaded = require(path) as Addon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const fix = "run 'npx thaw build' to build one for this system";
+    throw new ThawError('ERR_NATIVE_MISSING', `expected a binary that loads, received '${reason}': ${fix}`, { cause });
+  }
+  // Native threads must stand still before the process takes its static data apart. A worker's end needs no such care:
+  // there the addon waits for its jobs by itself.
+  if (isMainThread) process.once('exit', loaded.shutDown);
+  return loaded;
+}
+
+/**
+ * @param options.threads most threads that a command of this session uses; default: one a processor that the process may use.
+ * @throws ERR_NATIVE_MISSING, TypeError (ERR_ARGUMENT)
+ */
+export function createSession(options: { threads?: number | undefined } = {}): NativeSession {
+  const { threads } = options;
+  return new Session(new (addon().Session)(threads === undefined ? {} : { threads }));
+}
+
+export function coreInfo(): CoreInfo {
+  return addon().coreInfo();
+}
+
+class Session implements NativeSession {
+  readonly #native: AddonSession;
+
+  constructor(native: AddonSession) {
+    this.#native = native;
+  }
+
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the overloads of the interface say more
+  async submit(command: string, request: object, buffers: ArrayBufferView[] = [], options: SubmitOptions = {}): Promise<Submitted<any>> {
+    const { signal } = options;
+    if (request === null || typeof request !== 'object') throw expected('ERR_ARGUMENT', 'an object', "'request'", request);
+    if (signal?.aborted) throw aborted(signal);
+    const views = Array.isArray(buffers) ? buffers.map(fixed) : buffers;
+    try {
+      const { id, promise } = this.#native.submit(command, JSON.stringify(request), views);
+      const { reply, buffers: out } = await (signal ? this.#cancellable(id, promise, signal) : promise);
+      const parsed = JSON.parse(reply) as unknown;
+      if (command === 'compile' && verbose('select')) printSelection(parsed as CompileReply);
+      return { reply: parsed, buffers: out };
+    } catch (error) {
+      throw translated(error, signal);
+    }
+  }
+
+  get bytes(): number {
+    return this.#native.bytes;
+  }
+
+  dispose(): void {
+    this.#native.dispose();
+  }
+
+  async #cancellable<T>(id: number, promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    const cancel = () => this.#native.cancel(id);
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+}
+
+/** A view that keeps its length: resizable memory may go away under a native thread, so it is copied. */
+function fixed(view: ArrayBufferView): ArrayBufferView {
+  if (!ArrayBuffer.isView(view)) return view; // the addon says what is wrong
+  const { resizable, growable } = view.buffer as { resizable?: boolean; growable?: boolean };
+  if (!resizable && !growable) return view;
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
+}
+
+function aborted(signal: AbortSignal): ThawError {
+  return new ThawError('ERR_ABORTED', 'the operation was aborted', { cause: signal.reason });
+}
+
+/** Native errors become ThawErrors with a JavaScript stack; wrong arguments stay TypeErrors. */
+function translated(error: unknown, signal: AbortSignal | undefined): unknown {
+  if (!(error instanceof Error) || error instanceof TypeError) return error;
+  const { code } = error as { code?: unknown };
+  if (typeof code !== 'string') return error;
+  if (code === 'ERR_ABORTED' && signal?.aborted) return aborted(signal);
+  return new ThawError(code, error.message);
+}
+
+/** THAW_VERBOSE is a list of topics between commas. */
+function verbose(topic: string): boolean {
+  return (process.env['THAW_VERBOSE'] ?? '').split(',').includes(topic);
+}
+
+function printSelection({ launches, declined }: CompileReply): void {
+  for (const { node, op, kernel } of launches ?? []) process.stderr.write(`thaw: select ${node} (${op}): ${kernel}\n`);
+  for (const { node, kernel, why } of declined ?? []) process.stderr.write(`thaw: select ${node}: not ${kernel}, ${why}\n`);
+}
