@@ -4,26 +4,18 @@
 
 #include "ops/op.h"
 #include "run/plan.h"
-#include "run/pool.h"
+#include "run/pool_run.h"
 
 namespace thaw {
 
-class Plan::Execution final : public Run {
+class Plan::Execution final : public PoolRun {
  public:
   Execution(const std::vector<void*>& pointers, const RandomState& random, const JobContext& context)
-      : pointers_(pointers), random_(random), context_(context) {}
+      : PoolRun(context, random), pointers_(pointers) {}
   void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : pointers_[buffer]; }
-  const RandomState& random() const override { return random_; }
-
- protected:
-  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*), const void* body) override {
-    Pool::shared().run(tasks, scratch, call, body, context_.threads);
-  }
 
  private:
   const std::vector<void*>& pointers_;
-  const RandomState& random_;
-  const JobContext& context_;
 };
 
 namespace {

@@ -1,0 +1,90 @@
+import { openCheckpoint } from '../../formats/checkpoint.js';
+import type { Checkpoint } from '../../formats/checkpoint.js';
+import { load } from '../../network/load.js';
+import type { Network } from '../../network/network.js';
+import { table } from '../../network/report.js';
+import { ThawError } from '../../errors.js';
+import { flag, number, UsageError } from '../flags.js';
+import type { CliCommand } from './command.js';
+
+/** Codes that say: the file can be read, but it is no network that thaw knows. */
+const NO_NETWORK = new Set(['ERR_ARCHITECTURE_UNKNOWN', 'ERR_LOAD_MISMATCH']);
+
+export const inspect: CliCommand = {
+  help: {
+    name: 'inspect',
+    operands: 'FILE',
+    text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors.',
+    flags: [
+      { name: 'tensors', kind: 'switch', text: 'List the tensors of the file instead of the layers.' },
+      { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
+    ],
+    examples: ['thaw inspect squeezenet1_1.pth', 'thaw inspect vegetables.safetensors --json'],
+  },
+  async run({ operands, values }, { output, signal }) {
+    const [file, ...more] = operands;
+    if (!file || more.length > 0) throw new UsageError('expected one FILE');
+    const checkpoint = await openCheckpoint(file);
+    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, signal, output.warn.bind(output));
+    if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
+    try {
+      const batch = number(values, 'batch');
+      const summary = await net.summary({ signal, ...(batch !== undefined && { batch }) });
+      output.result({ ...describeFile(checkpoint), ...describeNetwork(net), summary }, `${networkText(net, checkpoint)}\n\n${summary}`);
+    } finally {
+      net.dispose();
+    }
+  },
+};
+
+async function loadIfKnown(file: string, signal: AbortSignal, warn: (line: string) => void): Promise<Network | null> {
+  try {
+    return await load(file, { signal });
+  } catch (error) {
+    if (!(error instanceof ThawError) || !NO_NETWORK.has(error.code)) throw error;
+    warn(`${error.message}; these are its tensors:`);
+    return null;
+  }
+}
+
+function describeFile(checkpoint: Checkpoint) {
+  return {
+    file: checkpoint.path,
+    format: checkpoint.format,
+    tensors: [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
+    metadata: checkpoint.metadata,
+  };
+}
+
+function describeNetwork(net: Network) {
+  return {
+    architecture: net.architecture?.name ?? null,
+    head: net.head,
+    labels: net.labelsSource === 'index' ? null : net.labels,
+    preprocessing: net.preprocessing,
+    loadReport: net.loadReport,
+  };
+}
+
+function tensorTable(checkpoint: Checkpoint): string {
+  const rows = [...checkpoint.tensors.values()].map((t) => [t.name, t.dtype, `[${t.shape.join(', ')}]`]);
+  return `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors\n\n${table([['tensor', 'type', 'shape'], ...rows])}`;
+}
+
+function networkText(net: Network, checkpoint: Checkpoint): string {
+  const p = net.preprocessing;
+  const size = (value: number | readonly number[] | null) => (value === null ? '–' : Array.isArray(value) ? value.join(' x ') : String(value));
+  const lines = [
+    `${checkpoint.path}: ${net.name} (${checkpoint.format})`,
+    `head           ${net.head.kind}, ${net.head.outputs} outputs at '${net.head.classifier}'`,
+    `labels         ${net.labelsSource === 'index' ? 'none in the file: a label is its index' : shortList(net.labels)}`,
+    p
+      ? `preprocessing  resize ${size(p.resize)}, crop ${size(p.crop)}, ${p.interpolation}, mean ${p.mean.join(' ')}, std ${p.std.join(' ')} (${p.source})`
+      : 'preprocessing  none: not a network for pictures',
+    `weights        ${net.loadReport}`,
+  ];
+  return lines.join('\n');
+}
+
+const shortList = (names: readonly string[]) =>
+  names.length > 8 ? `${names.slice(0, 6).join(', ')}, … (${names.length})` : names.join(', ');

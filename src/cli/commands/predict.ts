@@ -1,0 +1,53 @@
+import { load } from '../../network/load.js';
+import { predict as runPredict } from '../../train/predict.js';
+import { table } from '../../network/report.js';
+import { number, text, UsageError } from '../flags.js';
+import { readLabels } from '../labels.js';
+import type { CliCommand } from './command.js';
+
+export const predict: CliCommand = {
+  help: {
+    name: 'predict',
+    operands: 'MODEL PICTURE…',
+    text: 'Says what is in pictures.',
+    flags: [
+      { name: 'top', kind: 'number', value: 'N', text: 'Labels shown a picture. Default 5.' },
+      { name: 'labels', kind: 'text', value: 'LIST', text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line." },
+    ],
+    examples: ['thaw predict vegetables.safetensors new.jpg', 'thaw predict squeezenet1_1.pth panda.jpg --labels imagenet.txt --top 1 --json'],
+  },
+  async run({ operands, values }, { output, signal }) {
+    const [model, ...pictures] = operands;
+    if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
+    const labels = readLabels(text(values, 'labels'));
+    const threads = number(values, 'threads');
+    const net = await load(model, { signal, ...(labels && { labels }), ...(threads !== undefined && { threads }) });
+    try {
+      const top = number(values, 'top');
+      const results = await runPredict(net, pictures, { signal, ...(top !== undefined && { top }) });
+      const predictions = pictures.map((file, i) =>
+        net.head.kind === 'regression' ? { file, values: results[i] } : { file, labels: results[i] },
+      );
+      output.result({ predictions }, predictionTable(pictures, results as unknown as Answer[][]));
+    } finally {
+      net.dispose();
+    }
+  },
+};
+
+interface Answer {
+  label: string;
+  probability?: number;
+  value?: number;
+}
+
+function predictionTable(pictures: string[], results: Answer[][]): string {
+  const rows = pictures.flatMap((file, i) =>
+    results[i]!.map((answer, rank) => [
+      rank === 0 ? file : '',
+      answer.probability === undefined ? String(Number(answer.value!.toPrecision(6))) : `${(answer.probability * 100).toFixed(1)} %`,
+      answer.label,
+    ]),
+  );
+  return table(rows, [1]);
+}

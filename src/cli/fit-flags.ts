@@ -1,0 +1,111 @@
+/** The options of `fit` as flags, both ways: the table for the help, and the options made of what was given. */
+import { FIT_DEFAULTS } from '../train/defaults.js';
+import type { FitOptions } from '../train/options.js';
+import { layerwise } from '../train/rates.js';
+import { SCHEDULE_NAMES } from '../train/schedule.js';
+import { choice, flag, number, numbers, parseNumber, text, UsageError } from './flags.js';
+import type { Flag, FlagKind, Values } from './flags.js';
+
+type Option = keyof typeof FIT_DEFAULTS;
+
+/** Options that a command line cannot give: a signal (Ctrl-C is one) and functions. */
+export const NOT_FLAGS: readonly Option[] = ['signal', 'metrics'];
+/** Flags that every command has. */
+const COMMON: readonly Option[] = ['seed', 'threads'];
+
+/** How each option looks where it is not simply a number. */
+const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: string }>> = {
+  learningRate: { kind: 'text', value: 'RATE', text: 'Rate at the peak of the schedule: a number, or LOW:HIGH from the lowest layer to the head.' },
+  optimizer: { kind: 'text', value: 'NAME' },
+  nesterov: { kind: 'switch' },
+  betas: { kind: 'text', value: 'A,B' },
+  decayNorms: { kind: 'switch', text: '--no-decay-norms: no weight decay for biases and the scales and shifts of norms.' },
+  l2sp: { kind: 'switch' },
+  schedule: { kind: 'text', value: 'NAME' },
+  classWeights: { kind: 'text', value: 'WEIGHTS', text: "'balanced', or a number a class: 1,2.5,1." },
+  augment: { kind: 'switch' },
+  validation: { kind: 'text', value: 'PART', text: 'Part of the training pictures kept for validation where the data has none (default 0.2; 0: none), or a folder or list of its own.' },
+  earlyStopping: { kind: 'text', value: 'N', text: 'Stop when validation has not improved for N epochs; METRIC:N chooses the metric.' },
+  keepBest: { kind: 'switch' },
+  checkpoint: { kind: 'text', value: 'FILE', text: 'File from which a run goes on with the same bits; FILE:N writes it every N steps as well. Default: beside --out.' },
+  resume: { kind: 'switch', text: 'Go on from the checkpoint, where it exists.' },
+  strict: { kind: 'switch' },
+  cacheBytes: { kind: 'number', value: 'BYTES' },
+};
+
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+
+/** The flags of `thaw fit` that are options of `fit`. */
+export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[])
+  .filter((name) => !NOT_FLAGS.includes(name) && !COMMON.includes(name))
+  .map((name) => {
+    const form = FORMS[name] ?? { kind: 'number' as const, value: 'N' };
+    const { value, text: sentence } = FIT_DEFAULTS[name] as { value: unknown; text: string };
+    const shown = value === undefined || form.kind === 'switch' || form.text ? '' : ` Default ${String(value)}.`;
+    return { name: kebab(name), kind: form.kind, text: `${form.text ?? sentence}${shown}`, ...(form.value && { value: form.value }) };
+  });
+
+function rate(values: Values): FitOptions['learningRate'] {
+  const given = text(values, 'learning-rate');
+  if (given === undefined) return undefined;
+  const [low, high, ...rest] = given.split(':').map((part) => parseNumber(part, 'learning-rate'));
+  if (rest.length > 0) throw new UsageError(`expected RATE or LOW:HIGH for --learning-rate, received '${given}'`);
+  return high === undefined ? low! : layerwise(low!, high);
+}
+
+function earlyStopping(values: Values): FitOptions['earlyStopping'] {
+  const given = text(values, 'early-stopping');
+  if (given === undefined) return undefined;
+  const [patience, metric] = given.split(':').reverse();
+  return { patience: parseNumber(patience!, 'early-stopping'), ...(metric && { metric }) };
+}
+
+function classWeights(values: Values): FitOptions['classWeights'] {
+  return text(values, 'class-weights') === 'balanced' ? 'balanced' : numbers(values, 'class-weights');
+}
+
+function betas(values: Values): FitOptions['betas'] {
+  const given = numbers(values, 'betas');
+  if (given && given.length !== 2) throw new UsageError(`expected two numbers for --betas, received ${given.length}`);
+  return given as [number, number] | undefined;
+}
+
+/** 'FILE' or 'FILE:STEPS'. */
+export function checkpointOf(given: string): { path: string; every: 'epoch' | number } {
+  const match = /^(.*):(\d+)$/.exec(given);
+  return match ? { path: match[1]!, every: Number(match[2]) } : { path: given, every: 'epoch' };
+}
+
+/** The options of `fit` that the flags give; what was not given is absent. `validation` is the command's business. */
+export function fitOptions(values: Values): FitOptions {
+  const checkpoint = text(values, 'checkpoint');
+  const options: { [K in Option]?: FitOptions[K] } = {
+    epochs: number(values, 'epochs'),
+    batch: number(values, 'batch'),
+    learningRate: rate(values),
+    optimizer: choice(values, 'optimizer', ['sgd', 'adam', 'adamw']),
+    momentum: number(values, 'momentum'),
+    nesterov: flag(values, 'nesterov'),
+    betas: betas(values),
+    eps: number(values, 'eps'),
+    weightDecay: number(values, 'weight-decay'),
+    decayNorms: flag(values, 'decay-norms'),
+    l2sp: flag(values, 'l2sp'),
+    clipNorm: number(values, 'clip-norm'),
+    accumulate: number(values, 'accumulate'),
+    schedule: choice(values, 'schedule', SCHEDULE_NAMES),
+    labelSmoothing: number(values, 'label-smoothing'),
+    classWeights: classWeights(values),
+    augment: flag(values, 'augment'),
+    variants: number(values, 'variants'),
+    cacheBytes: number(values, 'cache-bytes'),
+    earlyStopping: earlyStopping(values),
+    keepBest: flag(values, 'keep-best'),
+    checkpoint: checkpoint === undefined ? undefined : checkpointOf(checkpoint),
+    resume: flag(values, 'resume'),
+    seed: number(values, 'seed'),
+    threads: number(values, 'threads'),
+    strict: flag(values, 'strict'),
+  } as { [K in Option]?: FitOptions[K] };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as FitOptions;
+}
