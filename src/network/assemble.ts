@@ -35,7 +35,7 @@ export async function assemble(
   report: LoadReport,
   fill: (net: Network, session: NativeSession) => Promise<void>,
 ): Promise<Network> {
-  const { marks, preprocessing, labels, prefix: _prefix, headMissing: _head, ...rest } = design;
+  const { marks, preprocessing, labels, prefix: _prefix, optional: _optional, ...rest } = design;
   const given = options.labels && checkLabels(options.labels, design.head.outputs);
   const preprocessed = givenPreprocessing(preprocessing, options.preprocessing);
   const session = createSession();

@@ -2,9 +2,9 @@ import { expected, ThawError } from '../errors.js';
 import type { Checkpoint } from '../formats/types.js';
 import type { GraphDescription } from '../graph/types.js';
 import { architectures, build, recognise } from '../zoo/index.js';
-import type { Architecture, Preprocessing } from '../zoo/index.js';
+import type { Architecture, Preprocessing, Unrecognised } from '../zoo/index.js';
 import { checkGraph } from './check-graph.js';
-import { firstConvolution } from './graph-edit.js';
+import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
 import { classifierOf } from './heads.js';
 import { readMetadata } from './metadata.js';
@@ -25,8 +25,8 @@ export interface Design {
   aliases: Record<string, string>;
   /** What names in the file begin with. */
   prefix: string;
-  /** Layer that the file does not have; ''. */
-  headMissing: string;
+  /** Tensors of a head that the file need not have. */
+  optional: ReadonlySet<string>;
 }
 
 /** The design of a network of the zoo. */
@@ -43,7 +43,13 @@ export function fromArchitecture(made: Architecture): Design {
   };
 }
 
-const plain = { labels: null, marks: { frozen: [], statistics: [] }, aliases: {}, prefix: '', headMissing: '' };
+const plain = {
+  labels: null,
+  marks: { frozen: [], statistics: [] },
+  aliases: {},
+  prefix: '',
+  optional: new Set<string>(),
+};
 
 /** The design of a graph of one's own; its last layer is found if it is a linear or convolutional one. */
 export function fromDescription(graph: GraphDescription, name = 'custom'): Design {
@@ -79,7 +85,7 @@ export function designOf(
   const saved = readMetadata(file.metadata, file.path);
   if (!saved) return recognised(file, outputs);
   const preprocessing: Preprocessing | null = saved.preprocessing && { ...saved.preprocessing, source: 'file' };
-  return { ...saved, preprocessing, prefix: '', headMissing: '' };
+  return { ...saved, preprocessing, prefix: '', optional: new Set<string>() };
 }
 
 function recognised(file: Checkpoint, outputs: number | undefined): Design {
@@ -88,15 +94,25 @@ function recognised(file: Checkpoint, outputs: number | undefined): Design {
   const { name, channels, headMissing, prefix } = found;
   const classes = headMissing ? outputs : found.classes;
   const design = fromArchitecture(build(name, { ...(classes && { classes }), channels }));
-  return { ...design, prefix, headMissing: headMissing ? design.head.classifier : '' };
+  return { ...design, prefix, optional: headMissing ? headTensors(design) : design.optional };
 }
 
-function unknown(file: Checkpoint, { candidates, reasons }: { candidates: string[]; reasons: unknown }): ThawError {
-  const near =
-    candidates.length > 0 ? `; the nearest are ${candidates.slice(0, 3).join(', ')} (${String(reasons)})` : '';
+/** All that lies above the body: VGG's classifier has three layers. */
+function headTensors({ graph, head }: Design): Set<string> {
+  const body = new Set(tensors(upTo(graph, [head.boundary])).map(({ name }) => name));
+  return new Set(
+    tensors(graph)
+      .map(({ name }) => name)
+      .filter((name) => !body.has(name)),
+  );
+}
+
+function unknown(file: Checkpoint, { candidates, reasons }: Unrecognised): ThawError {
+  const near = candidates.map((name) => `${name} (${reasons[name]})`).join(', ');
   return new ThawError(
     'ERR_UNKNOWN_ARCHITECTURE',
-    `expected the weights of a known network in '${file.path}', received ${file.tensors.size} tensors of none${near}; give { architecture }: a name or a graph`,
+    `expected the weights of a known network in '${file.path}', received ${file.tensors.size} tensors of none` +
+      `${near && `; the nearest are ${near}`}; give { architecture }: a name or a graph`,
   );
 }
 

@@ -46,7 +46,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   const design = designOf(checkpoint, options.architecture, options.labels?.length);
   const matching = matchTensors(checkpoint, design.graph, {
     prefix: design.prefix,
-    head: design.headMissing,
+    optional: design.optional,
     drop: options.drop,
   });
   const change = options.channels === undefined ? null : changeChannels(design.graph, options.channels);

@@ -2,7 +2,7 @@ import { ThawError } from '../errors.js';
 import type { Checkpoint, StorageDType, TensorEntry } from '../formats/types.js';
 import type { GraphDescription, GraphDType, ParameterDescription } from '../graph/types.js';
 import { tensors } from './graph-edit.js';
-import { matchesName, select } from './patterns.js';
+import { select } from './patterns.js';
 import { LoadReport } from './report.js';
 import type { NamePattern } from './types.js';
 
@@ -19,8 +19,8 @@ export interface Matching {
 export interface MatchOptions {
   /** What all names of the file begin with ('model.'). */
   prefix: string;
-  /** Layer that may be missing from the file; '': none. */
-  head: string;
+  /** Tensors that may be missing from the file: a head's. */
+  optional: ReadonlySet<string>;
   drop: NamePattern | undefined;
 }
 
@@ -57,8 +57,9 @@ export function matchTensors(file: Checkpoint, graph: GraphDescription, options:
     extra: [],
     wrong: [],
   };
-  const counters = optional(graph);
-  for (const tensor of declared.values()) place(found, tensor, named.get(tensor.name), asked, options.head, counters);
+  const counters = batchCounters(graph);
+  for (const tensor of declared.values())
+    place(found, tensor, named.get(tensor.name), asked, options.optional, counters);
   for (const [name, entry] of named) if (!declared.has(name)) leave(found, name, entry, file, asked, options.prefix);
   if (found.missing.length + found.extra.length + found.wrong.length > 0) throw mismatch(file.path, found);
   return found;
@@ -67,7 +68,7 @@ export function matchTensors(file: Checkpoint, graph: GraphDescription, options:
 const stripped = (name: string, prefix: string): string => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
 
 /** Counters of batches, which no inference reads: PyTorch before 0.4.1 did not have them. */
-function optional(graph: GraphDescription): Set<string> {
+function batchCounters(graph: GraphDescription): Set<string> {
   const counters = graph.nodes.filter(({ op }) => op === 'batch_norm').map(({ inputs }) => inputs[5]);
   return new Set(counters.filter((name) => typeof name === 'string'));
 }
@@ -77,7 +78,7 @@ function place(
   tensor: ParameterDescription,
   entry: TensorEntry | undefined,
   asked: ReadonlySet<string>,
-  head: string,
+  head: ReadonlySet<string>,
   counters: ReadonlySet<string>,
 ): void {
   const { name, shape } = tensor;
@@ -87,7 +88,7 @@ function place(
   };
   if (!entry) {
     if (asked.has(name)) return initialise('as asked');
-    if (head !== '' && matchesName(head, name)) return initialise('the file has no head');
+    if (head.has(name)) return initialise('the file has no head');
     if (counters.has(name)) return initialise('a counter that old files do not have');
     return void found.missing.push(tensor);
   }

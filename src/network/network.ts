@@ -362,18 +362,11 @@ export class Network {
     return this.#marks.toJSON();
   }
 
-  /** Sets all marks as `marks` gave them; names that the network does not have are passed over. */
-  restoreMarks({ frozen, statistics }: { frozen: Iterable<string>; statistics: Iterable<string> }): void {
-    this.#marks = this.#marks.restored(frozen, statistics);
-  }
-
   /** @internal Puts the marks of a checkpoint in place of the present ones; names that the graph does not know are left out. */
   restoreMarks(marks: { frozen: Iterable<string>; statistics: Iterable<string> }): void {
     this.assertAlive();
     this.#gate.assertMarkable();
-    const next = new Marks(this.#graph, marks.frozen, marks.statistics);
-    next.version = this.#marks.version + 1;
-    this.#marks = next;
+    this.#marks = this.#marks.restored(marks.frozen, marks.statistics);
   }
 
   /** @throws ERR_DISPOSED */
