@@ -255,9 +255,10 @@ export class GraphBuilder {
   reshape = (name: string, x: string, shape: number[]): string => this.node(name, 'reshape', [x], { shape });
   /** Output dimension i is input dimension perm[i]. */
   transpose = (name: string, x: string, perm: number[]): string => this.node(name, 'transpose', [x], { perm });
-  /** Elements start, start + step, … before `end` along one axis; step default 1. */
-  slice = (name: string, x: string, o: { axis: number; start: number; end: number; step?: number }): string =>
-    this.node(name, 'slice', [x], { axis: o.axis, start: o.start, end: o.end, step: o.step });
+  /** Elements start (default 0), start + step, … before `end` (default: all) of one axis; negative: from its end. */
+  slice(name: string, x: string, o: { axis: number; start?: number; end?: number; step?: number }): string {
+    return this.node(name, 'slice', [x], { axis: o.axis, start: o.start, end: o.end, step: o.step });
+  }
   /** `pads`: elements before each dimension, then elements after each; filled with `value` (default 0). */
   pad = (name: string, x: string, pads: number[], value?: number): string =>
     this.node(name, 'pad', [x], { pads, value });

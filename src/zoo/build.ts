@@ -1,0 +1,57 @@
+import { expected } from '../errors.js';
+import { GraphBuilder } from '../graph/builder.js';
+import type { GraphDescription } from '../graph/types.js';
+import { alexnets } from './alexnet.js';
+import { cifarResnets } from './cifar-resnet.js';
+import { mobilenets } from './mobilenet.js';
+import { preprocessingFor } from './preprocessing.js';
+import { resnets } from './resnet.js';
+import { squeezenets } from './squeezenet.js';
+import type { Architecture, Config, Recipe } from './types.js';
+import { vggs } from './vgg.js';
+
+const RECIPES = new Map<string, Recipe>(
+  Object.entries({ ...alexnets, ...vggs, ...resnets, ...squeezenets, ...mobilenets, ...cifarResnets }),
+);
+
+/** Names that `build` knows: torchvision's, and `cifar_resnet20` to `cifar_resnet110`. */
+export function architectures(): string[] {
+  return [...RECIPES.keys()];
+}
+
+/**
+ * A network with new parameters. Throws ERR_ARCHITECTURE for an unknown name, ERR_OPTION for a number of classes that is
+ * no whole number from 1 on, and for channels other than 1, 3 and 4.
+ */
+export function build(name: string, config: Config = {}): Architecture {
+  const recipe = RECIPES.get(name);
+  if (!recipe) throw expected('ERR_ARCHITECTURE', `one of ${architectures().join(', ')}`, 'architecture', name);
+  const imagenet = recipe.trainedOn === 'imagenet';
+  const { classes = imagenet ? 1000 : 10, channels = 3 } = config;
+  if (!Number.isSafeInteger(classes) || classes < 1) {
+    throw expected('ERR_OPTION', 'a whole number from 1 on', 'classes', classes);
+  }
+  if (channels !== 1 && channels !== 3 && channels !== 4)
+    throw expected('ERR_OPTION', '1, 3 or 4', 'channels', channels);
+  const g = new GraphBuilder();
+  const image = g.input('image', 'f32', ['N', channels, 'H', 'W']);
+  const { scores, ...facts } = recipe.write(g, image, { classes, channels });
+  const graph = g.build([scores]);
+  const side = imagenet ? 224 : 32;
+  return {
+    name,
+    config: { classes, channels },
+    graph,
+    classes,
+    ...facts,
+    layers: stages(graph),
+    preprocessing: preprocessingFor(recipe.trainedOn, channels),
+    input: { channels, height: side, width: side },
+  };
+}
+
+/** First segments of the parameters' names, two where the first is a numbered sequence (`features.3`). */
+function stages({ parameters }: GraphDescription): string[] {
+  const names = parameters.map(({ name }) => /^(features|classifier)\.\d+|^\w+/.exec(name)![0]);
+  return [...new Set(names)];
+}

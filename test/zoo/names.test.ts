@@ -1,0 +1,50 @@
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { elements } from '../../src/formats/checkpoint.js';
+import type { Initialiser } from '../../src/graph/types.js';
+import { architectures, build } from '../../src/zoo/index.js';
+import { hasTorch, python } from '../python.js';
+
+interface Listed {
+  name: string;
+  shape: number[];
+  parameter: boolean;
+  mean: number;
+  std: number;
+}
+
+/** Standard deviation of what an initialiser draws for a tensor of this shape; fans as PyTorch counts them. */
+function deviation(init: Initialiser, shape: number[]): number {
+  if (init.kind === 'normal') return init.std;
+  if (init.kind === 'uniform') return init.bound / Math.sqrt(3);
+  if (init.kind !== 'kaimingNormal' && init.kind !== 'kaimingUniform') return 0;
+  const area = elements(shape.slice(2));
+  return init.gain / Math.sqrt((init.fan === 'in' ? shape[1]! : shape[0]!) * area);
+}
+
+describe.skipIf(!hasTorch())("torchvision's networks", () => {
+  let listing: Record<string, Listed[]> = {};
+  beforeAll(() => {
+    const script = fileURLToPath(new URL('../parity/names.py', import.meta.url));
+    listing = JSON.parse(python(script, ...architectures())) as Record<string, Listed[]>;
+  }, 300_000);
+
+  it.each(architectures())('%s: same names, shapes, order of parameters, and start', (name) => {
+    const { graph } = build(name);
+    const listed = listing[name]!;
+    // torchvision registers a block's downsample behind its other layers, as the graph does.
+    const shapes = (tensors: { name: string; shape: number[] }[]): unknown[] =>
+      tensors.map((t) => [t.name, t.shape]).sort();
+    expect(shapes(graph.parameters)).toEqual(shapes(listed.filter((t) => t.parameter)));
+    expect(shapes(graph.states)).toEqual(shapes(listed.filter((t) => !t.parameter)));
+    const torch = new Map(listed.map((t) => [t.name, t]));
+    for (const { name: key, shape, init } of graph.parameters) {
+      const { mean, std } = torch.get(key)!;
+      const own = deviation(init, shape);
+      // A sample of n values estimates the deviation to about 1 / sqrt(2 n).
+      const tolerance = own * (5 / Math.sqrt(elements(shape)) + 1e-6);
+      expect(Math.abs(own - std), `${key} deviation`).toBeLessThanOrEqual(tolerance);
+      expect(Math.abs((init.kind === 'ones' ? 1 : 0) - mean), `${key} mean`).toBeLessThanOrEqual(tolerance);
+    }
+  });
+});

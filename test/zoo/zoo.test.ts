@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { elements } from '../../src/formats/checkpoint.js';
+import { architectures, build } from '../../src/zoo/index.js';
+
+const count = (name: string): number =>
+  build(name).graph.parameters.reduce((sum, { shape }) => sum + elements(shape), 0);
+
+describe('build', () => {
+  it.each([
+    ['alexnet', 61100840],
+    ['vgg16_bn', 138365992],
+    ['resnet18', 11689512],
+    ['resnet50', 25557032],
+    ['wide_resnet101_2', 126886696],
+    ['resnext101_64x4d', 83455272],
+    ['squeezenet1_1', 1235496],
+    ['mobilenet_v2', 3504872],
+    ['cifar_resnet20', 269722],
+  ])('%s has %i parameters', (name, parameters) => expect(count(name)).toBe(parameters));
+
+  it.each(architectures())('%s is a graph in order, with distinct names', (name) => {
+    const { graph, classifier, headBoundary, layers, features, bodyChannels } = build(name, {
+      classes: 7,
+      channels: 1,
+    });
+    const known = new Set<string>();
+    const declared = [...graph.inputs, ...graph.parameters, ...graph.states].map((value) => value.name);
+    for (const value of declared) {
+      expect(known.has(value), value).toBe(false);
+      known.add(value);
+    }
+    for (const node of graph.nodes) {
+      for (const input of node.inputs) expect(input === null || known.has(input), `${node.name} ← ${input}`).toBe(true);
+      expect(known.has(node.name), node.name).toBe(false);
+      known.add(node.name);
+    }
+    const read = new Set(graph.nodes.flatMap((node) => node.inputs));
+    for (const value of [...declared, ...graph.nodes.map((node) => node.name)]) {
+      expect(read.has(value) || graph.outputs.includes(value), `${value} is read`).toBe(true);
+    }
+    const weight = graph.parameters.find((p) => p.name === `${classifier}.weight`)!;
+    expect(weight.shape.slice(0, 2)).toEqual([7, features]);
+    expect(graph.nodes.some((node) => node.name === headBoundary)).toBe(true);
+    expect(bodyChannels).toBeGreaterThan(0);
+    for (const parameter of graph.parameters) {
+      const owners = layers.filter((layer) => parameter.name.startsWith(`${layer}.`));
+      expect(owners, parameter.name).toHaveLength(1);
+    }
+    expect(graph.parameters[0]!.shape[1]).toBe(1);
+  });
+
+  it('carries published preprocessing', () => {
+    expect(build('resnet18').preprocessing).toEqual({
+      ...{ resize: 256, crop: 224, interpolation: 'bilinear', channels: 3, source: 'assumed' },
+      ...{ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+    });
+    expect(build('cifar_resnet56', { channels: 1 }).preprocessing).toMatchObject({
+      ...{ resize: [32, 32], crop: null, mean: [0.449], std: [0.226], channels: 1 },
+    });
+  });
+
+  it.each([
+    ['ERR_ARCHITECTURE', () => build('resnet19')],
+    ['ERR_OPTION', () => build('resnet18', { classes: 0 })],
+    ['ERR_OPTION', () => build('resnet18', { classes: 1.5 })],
+    ['ERR_OPTION', () => build('resnet18', { channels: 2 })],
+  ])('%s', (code, call) => expect(call).toThrowError(expect.objectContaining({ code }) as Error));
+});
