@@ -170,6 +170,8 @@ export interface LoaderOptions {
   have?: (keys: string[]) => boolean[] | Promise<boolean[]>;
   /** Throw at the first file that cannot be read. Default false: skip it and say so. */
   strict?: boolean;
+  /** Called for every file that is left out, also where its whole batch is: `Batch.skipped` cannot say that. */
+  onSkip?: (file: SkippedFile) => void;
   /** Bytes of batches and decoded pictures held ahead of the reader. Default 256 MiB; one batch is always allowed. */
   aheadBytes?: number;
   /** Decoded pictures kept between epochs. */
@@ -179,7 +181,7 @@ export interface LoaderOptions {
   signal?: AbortSignal;
 }
 
-/** A bounded memory of decoded pictures, and of which files cannot be read; one a training run, shared by its epochs. */
+/** A bounded memory of decoded pictures, and of which files cannot be read; one a data set, shared by its epochs. */
 export interface PictureStore {
   readonly limitBytes: number;
   readonly bytes: number;
