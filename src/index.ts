@@ -41,3 +41,6 @@ export type {
   TypedArray,
   Update,
 } from './network/types.js';
+
+// Training and use
+export * from './train/index.js';

@@ -68,8 +68,7 @@ export async function* placed(batches: AsyncIterable<Batch>, accumulate: number)
 export async function* joinSingles(batches: AsyncIterable<Batch>, size: number): AsyncGenerator<Batch> {
   let held: Batch | undefined;
   for await (const batch of batches) {
-    const join = held && size > 1 && (batch.size === 1 || held.size === 1);
-    if (join) held = joined(held!, batch);
+    if (held && size > 1 && (batch.size === 1 || held.size === 1)) held = joined(held, batch);
     else {
       if (held) yield held;
       held = batch;

@@ -14,32 +14,80 @@ const GiB = 1024 ** 3;
 /** The options of `fit`, in the order of the documentation. */
 export const FIT_DEFAULTS = {
   epochs: { value: 5, text: 'Passes over the training data, 1 or more.' },
-  batch: { value: 32, text: 'Samples a batch; more than the data has is all of it. A last batch of one joins the one before it.' },
-  learningRate: { value: 1e-3, text: 'Rate at the peak of the schedule: a number, or layerwise(low, high) from the lowest layer to the head.' },
-  optimizer: { value: 'adamw', text: "'sgd', 'adam' (weight decay in the gradient) or 'adamw' (decoupled weight decay)." },
+  batch: {
+    value: 32,
+    text: 'Samples a batch; more than the data has is all of it. A last batch of one joins the one before it.',
+  },
+  learningRate: {
+    value: 1e-3,
+    text: 'Rate at the peak of the schedule: a number, or layerwise(low, high) from the lowest layer to the head.',
+  },
+  optimizer: {
+    value: 'adamw',
+    text: "'sgd', 'adam' (weight decay in the gradient) or 'adamw' (decoupled weight decay).",
+  },
   momentum: { value: 0.9, text: 'Momentum of sgd, 0 … 1.' },
   nesterov: { value: false, text: "Nesterov's form of the momentum of sgd." },
   betas: { value: [0.9, 0.999], text: 'Decay of the first and the second moment of adam and adamw, each 0 … 1.' },
   eps: { value: 1e-8, text: 'Added to the denominator of adam and adamw.' },
   weightDecay: { value: 0.01, text: 'Decay of trainable weights towards zero (towards the loaded weights with l2sp).' },
-  decayNorms: { value: true, text: 'false: no decay for biases and the scales and shifts of norms (tensors of one dimension).' },
-  l2sp: { value: false, text: 'Weight decay pulls the body towards the weights as they were when the first fit with l2sp began (L2-SP); the head towards zero.' },
-  clipNorm: { value: undefined, text: 'Gradients are scaled down to this norm, over all parameters together, when theirs is larger.' },
+  decayNorms: {
+    value: true,
+    text: 'false: no decay for biases and the scales and shifts of norms (tensors of one dimension).',
+  },
+  l2sp: {
+    value: false,
+    text: 'Weight decay pulls the body towards the weights as they were when the first fit with l2sp began (L2-SP); the head towards zero.',
+  },
+  clipNorm: {
+    value: undefined,
+    text: 'Gradients are scaled down to this norm, over all parameters together, when theirs is larger.',
+  },
   accumulate: { value: 1, text: 'Batches whose gradients are summed for one update.' },
-  schedule: { value: 'cosine', text: 'constant, step, cosine, oneCycle or slantedTriangular, each with a warm-up on request.' },
+  schedule: {
+    value: 'cosine',
+    text: 'constant, step, cosine, oneCycle or slantedTriangular, each with a warm-up on request.',
+  },
   labelSmoothing: { value: 0, text: 'Share of each target spread over all labels, 0 … 1 (single label).' },
-  classWeights: { value: undefined, text: "'balanced' (samples / (classes x samples of the class)), or a number a class." },
+  classWeights: {
+    value: undefined,
+    text: "'balanced' (samples / (classes x samples of the class)), or a number a class.",
+  },
   augment: { value: false, text: 'Random changes of training pictures; true is defaultAugment.' },
-  variants: { value: 0, text: 'With augment: versions of each picture whose features are cached, epoch e using version e mod variants. 0: new pictures every epoch and no cache.' },
-  cacheBytes: { value: GiB, text: 'Most bytes of features of the frozen part that are kept during a fit (1 GiB); beyond it they are recomputed and a note says so. 0: no cache.' },
+  variants: {
+    value: 0,
+    text: 'With augment: versions of each picture whose features are cached, epoch e using version e mod variants. 0: new pictures every epoch and no cache.',
+  },
+  cacheBytes: {
+    value: GiB,
+    text: 'Most bytes of features of the frozen part that are kept during a fit (1 GiB); beyond it they are recomputed and a note says so. 0: no cache.',
+  },
   validation: { value: undefined, text: 'Data evaluated after each epoch.' },
-  earlyStopping: { value: undefined, text: "{ metric: 'loss', patience: 3 }: stop when the metric of validation has not improved for that many epochs." },
-  keepBest: { value: undefined, text: 'End with the weights of the best epoch. true with earlyStopping, else false; a metric name chooses by that (else by loss).' },
-  checkpoint: { value: undefined, text: "{ path, every: 'epoch' | steps }: a file from which a run goes on with the same bits. every: 'epoch'." },
-  resume: { value: undefined, text: 'Path of a checkpoint to go on from; true: the path of checkpoint, where that file exists.' },
+  earlyStopping: {
+    value: undefined,
+    text: "{ metric: 'loss', patience: 3 }: stop when the metric of validation has not improved for that many epochs.",
+  },
+  keepBest: {
+    value: undefined,
+    text: 'End with the weights of the best epoch. true with earlyStopping, else false; a metric name chooses by that (else by loss).',
+  },
+  checkpoint: {
+    value: undefined,
+    text: "{ path, every: 'epoch' | steps }: a file from which a run goes on with the same bits. every: 'epoch'.",
+  },
+  resume: {
+    value: undefined,
+    text: 'Path of a checkpoint to go on from; true: the path of checkpoint, where that file exists.',
+  },
   seed: { value: 0, text: 'Seeds the order of samples, augmentation and dropout; whole number, 0 … 2^53-1.' },
-  threads: { value: undefined, text: 'Threads of the core for this network. Set it at load: a fit uses what the network has.' },
-  strict: { value: false, text: 'Stop at the first file that cannot be read, instead of leaving it out with a warning.' },
+  threads: {
+    value: undefined,
+    text: 'Threads of the core for this network. Set it at load: a fit uses what the network has.',
+  },
+  strict: {
+    value: false,
+    text: 'Stop at the first file that cannot be read, instead of leaving it out with a warning.',
+  },
   signal: { value: undefined, text: 'AbortSignal: ends the run after the current step.' },
   metrics: { value: undefined, text: 'Metrics of your own on validation: { name: (scores, targets) => number }.' },
 } as const satisfies Record<string, Default>;
@@ -47,7 +95,10 @@ export const FIT_DEFAULTS = {
 /** What `fineTune` has on top of the options of `fit`, and where its defaults differ. */
 export const FINE_TUNE_DEFAULTS = {
   freezeEpochs: { value: 1, text: 'Epochs for the head alone, before everything is trained.' },
-  baseLearningRate: { value: 2e-3, text: 'Rate of the head while the body is frozen; half of it at the head afterwards.' },
+  baseLearningRate: {
+    value: 2e-3,
+    text: 'Rate of the head while the body is frozen; half of it at the head afterwards.',
+  },
   rateRatio: { value: 100, text: 'How many times lower the rate of the lowest layer is than that of the head.' },
 } as const satisfies Record<string, Default>;
 

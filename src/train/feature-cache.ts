@@ -21,19 +21,20 @@ export interface Feed {
 
 /**
  * The frozen part of the network and what it made of each sample. A sample goes through the frozen part once, as long as
- * its features stay below the limit; beyond it, they are computed anew whenever they are asked for, through a small
- * second cache: training always consumes values as the cache stores them, so its bits do not depend on the limit.
+ * all features together stay below the limit; beyond it, they are computed anew whenever they are asked for, into places of the
+ * cache that the next batch takes over: training always consumes values as the cache stores them, so its bits do not
+ * depend on the limit.
  *
  * When marks change everything is forgotten: the cut may have moved, and what was trained may be frozen now.
  */
 export class FeatureCache {
-  #main = 0;
-  #passing = 0;
+  #cache = 0;
   readonly #keys = new Set<string>();
   #marks = -1;
   #below = false;
-  /** Features that did not fit in the limit since the marks changed. */
-  refused = 0;
+  /** Bytes of what is kept, and of one sample. */
+  #bytes = 0;
+  #rowBytes = 0;
 
   private constructor(
     readonly net: Network,
@@ -43,8 +44,9 @@ export class FeatureCache {
 
   static async open(net: Network, feed: Feed, limitBytes: number): Promise<FeatureCache> {
     const cache = new FeatureCache(net, feed, limitBytes);
-    cache.#main = await cache.#create(limitBytes);
-    cache.#passing = await cache.#create(Number.MAX_SAFE_INTEGER);
+    // The limit is kept here, for the places of passing batches come on top of it.
+    const reply = await cache.#command({ action: 'create', limitBytes: Number.MAX_SAFE_INTEGER });
+    cache.#cache = (reply as { cache: number }).cache;
     return cache;
   }
 
@@ -54,11 +56,15 @@ export class FeatureCache {
     if (marks === this.#marks) return;
     this.#marks = marks;
     this.#keys.clear();
-    this.refused = 0;
-    await this.#command({ action: 'clear', cache: this.#main });
+    this.#bytes = 0;
+    await this.#command({ action: 'clear', cache: this.#cache });
     const plan = await this.net.compile('step', this.#shapes(2), { graph: this.feed.graph });
     const inputs = new Set(this.feed.graph.inputs.map(({ name }) => name));
     this.#below = plan.cut.some(({ name }) => !inputs.has(name));
+    this.#rowBytes = plan.cut.reduce(
+      (sum, { shape }) => sum + 2 * shape.reduce((product, size) => product * size, 1),
+      0,
+    );
   }
 
   /** Is there anything frozen below all that trains? Without it, training reads the inputs themselves. */
@@ -70,35 +76,53 @@ export class FeatureCache {
     return this.#keys.has(key);
   }
 
-  hasAll(keys: readonly string[]): boolean {
-    return this.#below && keys.every((key) => this.#keys.has(key));
+  /** Samples whose features are kept. */
+  get size(): number {
+    return this.#keys.size;
   }
 
-  /** Computes and keeps the features of the rows that were read, as far as the limit goes. */
+  /** Is there no room for another sample? */
+  get full(): boolean {
+    return this.#room < 1;
+  }
+
+  get #room(): number {
+    return Math.floor((this.limitBytes - this.#bytes) / this.#rowBytes);
+  }
+
+  /** Computes and keeps the features of the rows that were read, as far as there is room. */
   async fill(batch: Batch, signal: AbortSignal): Promise<void> {
     const rows = batch.read.map((row, at) => ({ at, key: batch.keys[row] ?? null }));
-    const keyed = rows.filter((row): row is { at: number; key: string } => row.key !== null && !this.has(row.key));
-    if (keyed.length === 0) return;
-    const all = keyed.length === rows.length;
-    const inputs = all ? batch.inputs : pickInputs(batch.inputs, keyed.map(({ at }) => at));
-    const keys = keyed.map(({ key }) => key);
-    await this.#embed(inputs, keys.length, { cache: this.#main, keys }, signal);
-    const { has } = (await this.#command({ action: 'has', cache: this.#main, keys })) as { has: boolean[] };
-    keys.forEach((key, i) => (has[i] ? this.#keys.add(key) : this.refused++));
+    const fresh = new Map<string, number>();
+    for (const { at, key } of rows) if (key !== null && !this.has(key) && fresh.size < this.#room) fresh.set(key, at);
+    if (fresh.size === 0) return;
+    const keys = [...fresh.keys()];
+    const inputs = keys.length === rows.length ? batch.inputs : pickInputs(batch.inputs, [...fresh.values()]);
+    await this.#embed(inputs, keys, signal);
+    for (const key of keys) this.#keys.add(key);
+    const { bytes, entries } = (await this.#command({ action: 'info', cache: this.#cache })) as {
+      bytes: number;
+      entries: number;
+    };
+    this.#rowBytes = bytes / entries;
+    this.#bytes = this.#rowBytes * this.#keys.size;
   }
 
-  /** Sees to it that the features of every row are in one cache. The batch holds the inputs of all rows unless all are there. */
+  /** Sees to it that the features of every row are in the cache. The batch holds the inputs of all rows that are not kept. */
   async ready(batch: Batch, signal?: AbortSignal): Promise<CachedRows> {
-    const keys = batch.keys.filter((key) => key !== null);
-    if (keys.length === batch.size && this.hasAll(keys)) return { cache: this.#main, keys };
-    // The same names over and over: each batch takes the place of the one before it.
-    const places = Array.from({ length: batch.size }, (_, row) => String(row));
-    await this.#embed(batch.inputs, batch.size, { cache: this.#passing, keys: places }, signal);
-    return { cache: this.#passing, keys: places };
+    const places = new Map(batch.read.map((row, at) => [row, `\0${at}`]));
+    if (places.size > 0) await this.#embed(batch.inputs, [...places.values()], signal);
+    return { cache: this.#cache, keys: batch.keys.map((key, row) => places.get(row) ?? key!) };
   }
 
   /** Runs what lies above the cut on a batch whose features are ready, or the whole on its inputs where nothing lies below. */
-  run(mode: 'step' | 'head', batch: Batch, rows: CachedRows | null, request: object, signal?: AbortSignal): Promise<PlanResult> {
+  run(
+    mode: 'step' | 'head',
+    batch: Batch,
+    rows: CachedRows | null,
+    request: object,
+    signal?: AbortSignal,
+  ): Promise<PlanResult> {
     const targets = mode === 'step' && batch.target ? { target: batch.target } : {};
     const inputs = rows ? {} : batch.inputs;
     const tensors = mode === 'step' ? { ...inputs, ...targets, ...this.feed.constants } : inputs;
@@ -112,12 +136,13 @@ export class FeatureCache {
   }
 
   async dispose(): Promise<void> {
-    for (const cache of [this.#main, this.#passing]) await this.#command({ action: 'release', cache });
+    await this.#command({ action: 'release', cache: this.#cache });
   }
 
-  #embed(inputs: Record<string, Tensor>, size: number, cacheWrite: CachedRows, signal?: AbortSignal): Promise<PlanResult> {
-    const request = { cacheWrite, discardOutputs: true };
-    return runPlan(this.net, 'embed', { graph: this.feed.graph, shapes: this.#shapes(size), tensors: inputs, request, signal });
+  #embed(inputs: Record<string, Tensor>, keys: string[], signal?: AbortSignal): Promise<PlanResult> {
+    const request = { cacheWrite: { cache: this.#cache, keys }, discardOutputs: true };
+    const shapes = this.#shapes(keys.length);
+    return runPlan(this.net, 'embed', { graph: this.feed.graph, shapes, tensors: inputs, request, signal });
   }
 
   #shapes(rows: number): Record<string, number[]> {
@@ -127,10 +152,6 @@ export class FeatureCache {
     if (graph.inputs.some(({ name }) => name === 'target')) shapes.target ??= targetShape(this.net, rows);
     for (const [name, { shape }] of Object.entries(constants)) shapes[name] = shape;
     return shapes;
-  }
-
-  async #create(limitBytes: number): Promise<number> {
-    return ((await this.#command({ action: 'create', limitBytes })) as { cache: number }).cache;
   }
 
   async #command(request: object): Promise<unknown> {

@@ -123,7 +123,11 @@ function predicted(confusion: number[][], c: number): number {
   return confusion.reduce((sum, row) => sum + row[c]!, 0);
 }
 
-function precisionRecall(hits: number, said: number, support: number): { precision: number; recall: number; f1: number } {
+function precisionRecall(
+  hits: number,
+  said: number,
+  support: number,
+): { precision: number; recall: number; f1: number } {
   return { precision: ratio(hits, said), recall: ratio(hits, support), f1: ratio(2 * hits, said + support) };
 }
 
@@ -201,7 +205,7 @@ export function averagePrecision(scores: ArrayLike<number>, truth: ArrayLike<num
   const order = ranking(scores);
   let found = 0;
   let average = 0;
-  for (let i = 0; i < order.length; ) {
+  for (let i = 0; i < order.length;) {
     const score = scores[order[i]!];
     const before = found;
     while (i < order.length && scores[order[i]!] === score) found += truth[order[i++]!]!;

@@ -162,7 +162,10 @@ function toBest(all: FitOptions): Pick<Settings, 'earlyStopping' | 'metric' | 'k
   }
   const keepBest = all.keepBest === undefined ? stopping !== undefined : all.keepBest !== false;
   if ((stopping || keepBest) && !all.validation) {
-    throw new ThawError('ERR_OPTION', `expected validation data for option '${stopping ? 'earlyStopping' : 'keepBest'}', received none`);
+    throw new ThawError(
+      'ERR_OPTION',
+      `expected validation data for option '${stopping ? 'earlyStopping' : 'keepBest'}', received none`,
+    );
   }
   const patience = stopping?.patience ?? FIXED.patience;
   if (!Number.isInteger(patience) || patience < 1) {
@@ -206,5 +209,10 @@ export function metricValue(metrics: Metrics & { custom?: Record<string, number>
   const value = (metrics as unknown as Record<string, unknown>)[name];
   if (typeof value === 'number') return value;
   const names = Object.entries(metrics).flatMap(([key, v]) => (typeof v === 'number' && key !== 'count' ? [key] : []));
-  throw expected('ERR_OPTION', `one of ${[...names, ...Object.keys(metrics.custom ?? {})].join(', ')}`, 'the metric', name);
+  throw expected(
+    'ERR_OPTION',
+    `one of ${[...names, ...Object.keys(metrics.custom ?? {})].join(', ')}`,
+    'the metric',
+    name,
+  );
 }

@@ -14,7 +14,8 @@ export interface Layerwise {
  * @throws ERR_OPTION unless both are above 0
  */
 export function layerwise(low: number, high: number): Layerwise {
-  if (!(low > 0) || !(high > 0)) throw expected('ERR_OPTION', 'two positive rates', 'layerwise(low, high)', [low, high]);
+  if (!(low > 0) || !(high > 0))
+    throw expected('ERR_OPTION', 'two positive rates', 'layerwise(low, high)', [low, high]);
   return { kind: 'layerwise', low, high };
 }
 

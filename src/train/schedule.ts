@@ -124,5 +124,6 @@ export function toSchedule(given: Schedule | ScheduleName): Schedule {
 }
 
 function checkShare(value: number, name: string, low: number, high: number): void {
-  if (!(value >= low && value <= high)) throw expected('ERR_OPTION', 'a share of the run, 0 … 1,', `schedule.${name}`, value);
+  if (!(value >= low && value <= high))
+    throw expected('ERR_OPTION', 'a share of the run, 0 … 1,', `schedule.${name}`, value);
 }

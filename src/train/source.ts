@@ -24,7 +24,6 @@ interface Known {
 export class Source {
   /** By version of the augmented pictures: what is known of each sample; absent: unreadable, or not read yet. */
   readonly #known = new Map<number, (Known | undefined)[]>();
-  readonly #complete = new Set<number>();
 
   constructor(
     readonly data: TrainingData,
@@ -43,19 +42,25 @@ export class Source {
     throw new ThawError('ERR_DATA', 'expected at least one readable sample for the data, received none');
   }
 
+  /** Is it known of every sample of this version where its features are? */
+  surveyed(version: number, cache: FeatureCache): boolean {
+    return this.#known.get(version)?.every((sample) => !sample || cache.has(sample.key)) ?? false;
+  }
+
   /** All samples in order, once; remembers their keys, so that the epochs that follow need not read files. */
   async *survey(version: number, cache: FeatureCache, signal: AbortSignal): AsyncGenerator<Batch> {
-    const known = new Array<Known | undefined>(this.length ?? 0);
+    const known = new Array<Known | undefined>(this.length ?? 0).fill(undefined);
     const have = (keys: string[]): boolean[] => keys.map((key) => cache.has(key));
+    let keyed = !isStream(this.data);
     for await (const batch of this.#load(undefined, FIXED.inferenceBatch, { epoch: version, have, signal })) {
       yield batch;
       batch.keys.forEach((key, row) => {
-        if (key === null) return;
-        known[batch.samples[row]!] = { key, target: batch.target && pickRows(batch.target, [row]) };
+        if (key === null) keyed = false;
+        else known[batch.samples[row]!] = { key, target: batch.target && pickRows(batch.target, [row]) };
       });
     }
-    this.#known.set(version, known);
-    if (!isStream(this.data)) this.#complete.add(version);
+    // Only a survey that saw every sample, each with a key, may stand for the files.
+    if (keyed) this.#known.set(version, known);
   }
 
   /** The batches of a training epoch from batch `from` on. `version`: of the augmented pictures. */
@@ -82,10 +87,8 @@ export class Source {
     cache: FeatureCache | null,
     signal: AbortSignal,
   ): AsyncIterable<Batch> {
-    const known = this.#complete.has(version) ? this.#known.get(version)! : undefined;
-    if (rows && known && cache && known.every((sample) => !sample || cache.has(sample.key))) return fromKeys(rows, known);
-    // All rows of a batch or none: a batch of which a part must be computed is computed whole.
-    const have = cache && ((keys: string[]) => Array<boolean>(keys.length).fill(cache.hasAll(keys)));
+    if (rows && cache && this.surveyed(version, cache)) return fromKeys(rows, this.#known.get(version)!);
+    const have = cache && ((keys: string[]): boolean[] => keys.map((key) => cache.has(key)));
     return this.#load(rows, batch, { epoch: version, ...(have && { have }), signal });
   }
 

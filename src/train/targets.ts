@@ -27,7 +27,8 @@ export function agreeOnLabels(net: Network, data: TrainingData, what: string): v
   if (!names || same(names, net.labels)) return;
   const unnamed = kind === 'regression' ? !net.head.targets : net.labelsSource === 'index';
   if (unnamed && names.length === net.head.outputs) return net.setLabels(names);
-  const fix = 'give the data the labels of the network (imageFolder(dir, { labels: net.labels })) or the network a new head';
+  const fix =
+    'give the data the labels of the network (imageFolder(dir, { labels: net.labels })) or the network a new head';
   throw expected('ERR_LABELS', `the labels of the network, [${net.labels.join(', ')}],`, `${what}; ${fix}`, [...names]);
 }
 
@@ -90,7 +91,11 @@ export interface LossSetup {
 }
 
 /** @throws ERR_OPTION class weights or label smoothing that do not suit the head */
-export function lossSetup(net: Network, settings: Settings, targets: readonly (Target | undefined)[] | null): LossSetup {
+export function lossSetup(
+  net: Network,
+  settings: Settings,
+  targets: readonly (Target | undefined)[] | null,
+): LossSetup {
   const { kind, outputs } = net.head;
   const { labelSmoothing, classWeights } = settings;
   if (labelSmoothing > 0 && kind !== 'single') throw unfit('labelSmoothing', kind);
@@ -106,16 +111,23 @@ export function lossSetup(net: Network, settings: Settings, targets: readonly (T
 }
 
 function unfit(option: string, kind: string): ThawError {
-  return expected('ERR_OPTION', `no '${option}' (it is for single-label heads)`, `a '${kind}' head`, `option '${option}'`);
+  return expected(
+    'ERR_OPTION',
+    `no '${option}' (it is for single-label heads)`,
+    `a '${kind}' head`,
+    `option '${option}'`,
+  );
 }
 
 /** samples / (classes that occur x samples of the class), as scikit-learn's 'balanced'; 0 for a class without samples. */
 export function balancedWeights(targets: readonly (Target | undefined)[] | null, labels: readonly string[]): number[] {
-  if (!targets) throw new ThawError('ERR_OPTION', "expected data of known length for classWeights: 'balanced', received a stream");
+  if (!targets)
+    throw new ThawError('ERR_OPTION', "expected data of known length for classWeights: 'balanced', received a stream");
   const counts = new Array<number>(labels.length).fill(0);
   for (const target of targets) {
     const index = typeof target === 'string' ? labels.indexOf(target) : (target as number);
-    if (counts[index] === undefined) throw expected('ERR_DATA', `a label or an index below ${labels.length}`, 'a target', target);
+    if (counts[index] === undefined)
+      throw expected('ERR_DATA', `a label or an index below ${labels.length}`, 'a target', target);
     counts[index]! += 1;
   }
   const present = counts.filter((count) => count > 0).length;

@@ -27,7 +27,10 @@ export function spreadRates(net: Network, rate: number | Layerwise): Rates {
   const values = evenMultiples(rate.low, rate.high, groups.length);
   const byName = Object.fromEntries(groups.flatMap((group, i) => group.parameters.map((name) => [name, values[i]!])));
   const trainable = new Set(net.trainable);
-  return { head: rate.high, byName: Object.fromEntries(Object.entries(byName).filter(([name]) => trainable.has(name))) };
+  return {
+    head: rate.high,
+    byName: Object.fromEntries(Object.entries(byName).filter(([name]) => trainable.has(name))),
+  };
 }
 
 /** Parameters that decay when norms and biases do not: those of two dimensions and more. */
@@ -44,7 +47,12 @@ export class Updates {
   readonly #steps: number;
 
   /** @param steps updates in the whole phase */
-  constructor(net: Network, settings: Settings, phase: { learningRate: number | Layerwise; schedule: Schedule }, steps: number) {
+  constructor(
+    net: Network,
+    settings: Settings,
+    phase: { learningRate: number | Layerwise; schedule: Schedule },
+    steps: number,
+  ) {
     this.#rates = spreadRates(net, phase.learningRate);
     this.#schedule = phase.schedule;
     this.#steps = steps;

@@ -1,0 +1,149 @@
+import { pictureStore } from '../data/store.js';
+import type { PictureStore, SkippedFile } from '../data/types.js';
+import { expected } from '../errors.js';
+import type { Network } from '../network/network.js';
+import { batchSizes, stepsPerEpoch } from './batches.js';
+import type { StartEvent } from './events.js';
+import type { FeatureCache, Feed } from './feature-cache.js';
+import { headParameters } from './head.js';
+import type { Settings, TrainingData } from './options.js';
+import type { Phase } from './phases.js';
+import type { RunControl } from './run.js';
+import { Source } from './source.js';
+import type { SourceOptions } from './source.js';
+import { agreeOnLabels, allTargets, isStream, lossSetup, scalingOf, targetEncoding } from './targets.js';
+import { ORIGIN } from './update.js';
+
+/** What a run works on, made once at its beginning. */
+export interface SetUp {
+  net: Network;
+  source: Source;
+  validation: Source | undefined;
+  feed: Feed;
+  settings: Settings;
+}
+
+/**
+ * Looks at data and network: labels, scaling of targets, weights of the loss, shapes.
+ * @throws ERR_LABELS, ERR_DATA, ERR_OPTION
+ */
+export async function setUp(net: Network, data: TrainingData, settings: Settings, control: RunControl): Promise<SetUp> {
+  checkData(data, settings);
+  agreeOnLabels(net, data, 'the training data');
+  if (settings.validation) agreeOnLabels(net, settings.validation, 'the validation data');
+  const targets = await neededTargets(net, data, settings, control.signal);
+  if (net.head.kind === 'regression' && !net.head.scaling && targets) {
+    net.setHeadMeaning({ scaling: scalingOf(targets, net.head.outputs) });
+  }
+  const loss = lossSetup(net, settings, targets);
+  const pictures = pictureStore();
+  const source = new Source(data, sourceOptions(net, settings, pictures, true));
+  const validation =
+    settings.validation && new Source(settings.validation, sourceOptions(net, settings, pictureStore(), false));
+  const feed: Feed = {
+    graph: net.trainingGraph(net.head.kind, loss.options),
+    inputShapes: await source.inputShapes(control.signal),
+    constants: loss.inputs,
+  };
+  return { net, source, validation, feed, settings };
+}
+
+function checkData(data: TrainingData, { schedule }: Settings): void {
+  if (!isStream(data)) {
+    if (data.length < 1) throw expected('ERR_DATA', 'at least one sample', 'the training data', data.length);
+  } else if (schedule.kind !== 'constant' || schedule.warmup) {
+    const what = "schedule 'constant'";
+    throw expected('ERR_OPTION', what, 'a stream, whose length is not known', schedule.kind);
+  }
+}
+
+/** All targets, where something depends on them before training begins; null: nothing does, or a stream. */
+async function neededTargets(net: Network, data: TrainingData, settings: Settings, signal: AbortSignal) {
+  const scales = net.head.kind === 'regression' && !net.head.scaling;
+  if (isStream(data) || !(scales || settings.classWeights === 'balanced')) return null;
+  return allTargets(data, signal);
+}
+
+function sourceOptions(net: Network, settings: Settings, pictures: PictureStore, training: boolean): SourceOptions {
+  const { augment, seed, strict } = settings;
+  return {
+    session: net.session,
+    ...(net.preprocessing && { preprocessing: net.preprocessing }),
+    ...(net.graph.inputs[0] && { input: net.graph.inputs[0].name }),
+    target: targetEncoding(net),
+    ...(training && { augment }),
+    seed,
+    strict,
+    pictures,
+  };
+}
+
+/** The event that opens a run. */
+export function startEvent(
+  { net, source, validation, settings }: SetUp,
+  phases: Phase[],
+  resumed: boolean,
+): StartEvent {
+  const count = (all: { shape: number[] }[]): number =>
+    all.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  const parameters = net.parameters().filter(({ state }) => !state);
+  const { batch, accumulate } = settings;
+  return {
+    type: 'start',
+    samples: source.length,
+    validationSamples: validation?.length ?? null,
+    trainableParameters: count(parameters.filter(({ trainable }) => trainable)),
+    parameters: count(parameters),
+    epochs: phases.reduce((sum, phase) => sum + phase.epochs, 0),
+    stepsPerEpoch: source.length === null ? null : stepsPerEpoch(source.length, batch, accumulate),
+    batch,
+    resumed,
+  };
+}
+
+/** Rows of all batches of a step, where every file can be read; for a stream those of full batches. */
+export function rowsOfStep({ source, settings }: SetUp, step: number): number {
+  const { batch, accumulate } = settings;
+  if (source.length === null) return batch * accumulate;
+  const sizes = batchSizes(source.length, batch).slice(step * accumulate, (step + 1) * accumulate);
+  return sizes.reduce((sum, size) => sum + size, 0) || batch * accumulate;
+}
+
+/**
+ * Sends every sample that has not been there through the frozen part and keeps what comes out, as far as there is room:
+ * the training samples in the version of this epoch, and those of validation.
+ */
+export async function fillFeatures(
+  { source, validation }: SetUp,
+  features: FeatureCache,
+  version: number,
+  control: RunControl,
+  skipped: (files: SkippedFile[]) => void,
+): Promise<void> {
+  const parts = [{ source, version }, ...(validation ? [{ source: validation, version: 0 }] : [])];
+  for (const part of parts) {
+    if (part.source.surveyed(part.version, features) || features.full) continue;
+    let done = 0;
+    for await (const batch of part.source.survey(part.version, features, control.signal)) {
+      skipped(batch.skipped);
+      await features.fill(batch, control.signal);
+      done += batch.size;
+      control.emit({ type: 'progress', task: 'features', done, total: part.source.length });
+      if (features.full) break;
+    }
+  }
+}
+
+/** For L2-SP: where weight decay pulls each trainable parameter. The body to where it is now, once; the head to zero. */
+export async function keepOrigin(net: Network): Promise<void> {
+  const there = new Set((await net.store.list()).map(({ name }) => name));
+  const head = new Set(headParameters(net));
+  const fresh = net.parameters().filter(({ name, trainable }) => trainable && !there.has(ORIGIN + name));
+  const body = fresh.filter(({ name }) => !head.has(name)).map(({ name }) => name);
+  if (body.length > 0) await net.session.submit('copy', { from: body, to: body.map((name) => ORIGIN + name) });
+  const zeros = fresh.filter(({ name }) => head.has(name));
+  if (zeros.length === 0) return;
+  const tensors = zeros.map(({ name, shape }) => ({ name: ORIGIN + name, dtype: 'F32', shape }));
+  const values = zeros.map(({ shape }) => new Float32Array(shape.reduce((product, size) => product * size, 1)));
+  await net.session.submit('put', { tensors }, values);
+}

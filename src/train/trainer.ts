@@ -1,0 +1,430 @@
+import type { SkippedFile } from '../data/types.js';
+import { ThawError } from '../errors.js';
+import type { Network } from '../network/network.js';
+import type { NetworkLock } from '../network/types.js';
+import { placed, stepsPerEpoch } from './batches.js';
+import type { PlacedBatch } from './batches.js';
+import { BestWeights } from './best.js';
+import { identityOf, readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import type { Identity } from './checkpoint.js';
+import type { EpochEvent, FitResult, ValidationMetrics } from './events.js';
+import { FeatureCache } from './feature-cache.js';
+import { argmax } from './metrics.js';
+import { isBetter, metricValue } from './options.js';
+import type { Settings } from './options.js';
+import type { Phase } from './phases.js';
+import type { PlanResult } from './plans.js';
+import type { RunControl } from './run.js';
+import { fillFeatures, keepOrigin, rowsOfStep, setUp, startEvent } from './set-up.js';
+import type { SetUp } from './set-up.js';
+import { freshState } from './state.js';
+import type { TrainingState } from './state.js';
+import type { TrainingData } from './options.js';
+import { Updates } from './update.js';
+import { validate } from './validate.js';
+
+/** One run: its phases, their epochs, their steps. The order of things here is what `resume` relies on. */
+export class Trainer {
+  #state: TrainingState = freshState();
+  #identity: Identity | null = null;
+  #features!: FeatureCache;
+  #up!: SetUp;
+  readonly #best: BestWeights;
+  #toldFull = false;
+  #validation: ValidationMetrics | undefined;
+  #begun = performance.now();
+
+  constructor(
+    readonly net: Network,
+    readonly data: TrainingData,
+    readonly settings: Settings,
+    readonly phases: Phase[],
+    readonly control: RunControl,
+    readonly lock: NetworkLock,
+  ) {
+    this.#best = new BestWeights(net);
+  }
+
+  async run(): Promise<FitResult> {
+    try {
+      await this.#begin();
+      while (!this.#state.ended && !this.control.stopping) await this.#epoch();
+      return await this.#finish();
+    } catch (error) {
+      await this.#best.drop().catch(() => undefined);
+      throw error;
+    } finally {
+      await this.#features?.dispose().catch(() => undefined);
+    }
+  }
+
+  get #phase(): Phase {
+    return this.phases[this.#state.phase]!;
+  }
+
+  async #begin(): Promise<void> {
+    const { net, data, settings, control } = this;
+    if (!settings.resume) await this.#best.drop();
+    const resumed = await this.#resume();
+    this.#mark();
+    this.#up = await setUp(net, data, settings, control);
+    this.#features = await FeatureCache.open(net, this.#up.feed, settings.cacheBytes);
+    control.emit(startEvent(this.#up, this.phases, resumed));
+    const last = this.#state.history.at(-1);
+    // The reader of the killed run may have changed marks at this event; the one of this run gets to do the same.
+    if (resumed && last && this.#state.batches === 0) await this.#tell({ ...last, resumed: true });
+  }
+
+  async #resume(): Promise<boolean> {
+    const { net, data, settings, phases } = this;
+    if (!settings.resume && !settings.checkpoint) return false;
+    const recipe = phases.map(({ name, epochs, learningRate, schedule }) => ({ name, epochs, learningRate, schedule }));
+    this.#identity = await identityOf(net, data, settings, recipe);
+    const found =
+      settings.resume && (await this.#unlocked(() => readCheckpoint(net, settings.resume!, this.#identity!)));
+    if (!found) return false;
+    this.#state = found.state;
+    this.#begun -= found.state.seconds * 1000;
+    if (found.otherEpochs) {
+      const message =
+        'the number of epochs is another than in the checkpoint: the schedule is stretched over the new number';
+      this.control.emit({ type: 'note', message });
+      // A run that had ended goes on if there is more to do now.
+      if (this.#state.ended === 'finished' && this.#state.phase === phases.length) this.#reopen();
+    }
+    return true;
+  }
+
+  #reopen(): void {
+    const last = this.phases.length - 1;
+    const before = this.phases.slice(0, last).reduce((sum, phase) => sum + phase.epochs, 0);
+    const done = this.#state.epochs - before;
+    if (done >= this.phases[last]!.epochs) return;
+    this.#state = { ...this.#state, phase: last, prepared: true, epoch: done, ended: null };
+  }
+
+  /** Sets the marks of a phase that begins. */
+  #mark(): void {
+    if (this.#state.prepared || this.#state.ended) return;
+    const { mark } = this.#phase;
+    if (mark) void this.#unlocked(() => mark(this.net));
+    this.#state.prepared = true;
+  }
+
+  #unlocked<T>(work: () => T): T {
+    this.lock.open();
+    const done = work();
+    if (done instanceof Promise) return done.finally(() => this.lock.close()) as T;
+    this.lock.close();
+    return done;
+  }
+
+  async #epoch(): Promise<void> {
+    const begun = performance.now();
+    this.#mark();
+    checkTrainable(this.net);
+    await this.#features.refresh();
+    await this.#touch();
+    try {
+      await this.#fill();
+      await this.#steps();
+      if (this.control.stopping) return;
+      if (this.settings.validation) await this.#validate();
+    } catch (error) {
+      // Work that was given up because the run should end: what was done until then stands.
+      if (this.control.stopping && isAbort(error)) return;
+      throw error;
+    }
+    await this.#endEpoch((performance.now() - begun) / 1000);
+  }
+
+  /** Tensors that may change from here on: their best values so far are their present ones. */
+  async #touch(): Promise<void> {
+    const frozen = new Set(this.net.frozen);
+    const known = new Set(this.#state.touched);
+    const fresh = this.net.parameters().flatMap(({ name }) => (frozen.has(name) || known.has(name) ? [] : [name]));
+    if (this.#state.best && this.settings.keepBest) await this.#best.keep(fresh);
+    this.#state.touched.push(...fresh);
+    if (this.settings.l2sp) await keepOrigin(this.net);
+  }
+
+  /** Version of the augmented pictures that this epoch sees; without augmentation there is one. */
+  get #version(): number {
+    const { augment, variants } = this.settings;
+    if (!augment) return 0;
+    return variants > 0 ? this.#state.epochs % variants : this.#state.epochs;
+  }
+
+  get #caches(): boolean {
+    const { augment, variants, cacheBytes } = this.settings;
+    return this.#features.below && cacheBytes > 0 && (!augment || variants > 0);
+  }
+
+  /** Sends every sample through the frozen part that has not been through it. */
+  async #fill(): Promise<void> {
+    if (!this.#caches) return;
+    const report = (files: SkippedFile[]): void => this.#report(files);
+    await fillFeatures(this.#up, this.#features, this.#version, this.control, report);
+    if (!this.#features.full || this.#toldFull) return;
+    this.#toldFull = true;
+    const limit = `cacheBytes (${this.settings.cacheBytes} bytes; ${this.#features.size} samples kept)`;
+    this.control.emit({
+      type: 'note',
+      message: `the features do not all fit in ${limit}: the others are computed anew each epoch`,
+    });
+  }
+
+  async #steps(): Promise<void> {
+    const { settings, control } = this;
+    const { source } = this.#up;
+    const updates = this.#updates();
+    const at = {
+      epoch: this.#state.epochs,
+      version: this.#version,
+      from: this.#state.batches,
+      batch: settings.batch,
+      seed: settings.seed,
+    };
+    // With several batches a step, data must not end in the middle of one.
+    const signal = settings.accumulate > 1 ? NEVER : control.signal;
+    const batches = source.epoch(at, this.#caches ? this.#features : null, signal);
+    let waited = performance.now();
+    let group = { rows: 0, loss: 0, features: 0, step: 0, data: 0 };
+    for await (const place of placed(batches, settings.accumulate)) {
+      const { batch } = place;
+      this.#report(batch.skipped);
+      group.data += performance.now() - waited;
+      const result = await this.#batch(place, updates, group);
+      if (place.last) {
+        await this.#stepDone(place, result, group, updates);
+        group = { rows: 0, loss: 0, features: 0, step: 0, data: 0 };
+        if (control.stopping) return;
+      }
+      waited = performance.now();
+    }
+  }
+
+  #updates(): Updates {
+    const { source } = this.#up;
+    const { batch, accumulate } = this.settings;
+    const perEpoch = source.length === null ? 1 : stepsPerEpoch(source.length, batch, accumulate);
+    return new Updates(this.net, this.settings, this.#phase, perEpoch * this.#phase.epochs);
+  }
+
+  /** One batch: features, then loss, gradients and, behind the last of its step, the update. */
+  async #batch(place: PlacedBatch, updates: Updates, group: Group): Promise<PlanResult> {
+    const { batch, first, last } = place;
+    const begun = performance.now();
+    const rows = this.#features.below ? await this.#features.ready(batch) : null;
+    const ready = performance.now();
+    const { accumulate, seed } = this.settings;
+    const part = first ? 'begin' : last ? 'last' : 'add';
+    const update = { ...updates.at(this.#phaseStep), ...(!(first && last) && { accumulate: part }) };
+    const request = {
+      seed,
+      epoch: this.#state.epochs,
+      samples: batch.samples,
+      update,
+      // The mean over all rows of the step, as if they were one batch.
+      ...(accumulate > 1 && { lossScale: batch.size / rowsOfStep(this.#up, this.#state.step) }),
+    };
+    const result = await this.#features.run('step', batch, rows, request).catch((error: unknown) => {
+      throw this.#explained(error, updates);
+    });
+    group.features += ready - begun;
+    group.step += performance.now() - ready;
+    group.rows += batch.size;
+    group.loss += result.loss * batch.size;
+    this.#count(place, result);
+    return result;
+  }
+
+  get #phaseStep(): number {
+    const { source } = this.#up;
+    const { batch, accumulate } = this.settings;
+    const perEpoch = source.length === null ? 1 : stepsPerEpoch(source.length, batch, accumulate);
+    return this.#state.epoch * perEpoch + (source.length === null ? 0 : this.#state.step);
+  }
+
+  #count({ batch }: PlacedBatch, { loss, outputs }: PlanResult): void {
+    const { partial } = this.#state;
+    partial.loss += loss * batch.size;
+    partial.rows += batch.size;
+    const scores = outputs[0];
+    if (this.net.head.kind !== 'single' || !batch.target || !scores) return;
+    const width = scores.data.length / batch.size;
+    for (let row = 0; row < batch.size; row++) {
+      const best = argmax(scores.data.subarray(row * width, (row + 1) * width));
+      partial.right += Number(best === Number(batch.target.data[row]));
+    }
+  }
+
+  async #stepDone(place: PlacedBatch, result: PlanResult, group: Group, updates: Updates): Promise<void> {
+    const learningRate = updates.at(this.#phaseStep).learningRate;
+    this.#state.batches = place.consumed;
+    this.#state.step++;
+    this.#state.steps++;
+    this.control.emit({
+      type: 'step',
+      phase: this.#phase.name,
+      epoch: this.#state.epochs + 1,
+      step: this.#state.step,
+      steps: 1,
+      loss: group.loss / group.rows,
+      learningRate,
+      samplesPerSecond: (1000 * group.rows) / (group.data + group.features + group.step),
+      ...(result.gradientNorm !== undefined && { gradientNorm: result.gradientNorm }),
+      times: { data: group.data, features: group.features, step: group.step },
+    });
+    const every = this.settings.checkpoint?.every;
+    if (typeof every === 'number' && this.#state.steps % every === 0) await this.#checkpoint();
+  }
+
+  async #validate(): Promise<void> {
+    this.#validation = await validate(this.#up, this.#features, this.control, (files) => this.#report(files));
+  }
+
+  async #endEpoch(seconds: number): Promise<void> {
+    const { settings, control } = this;
+    const { partial } = this.#state;
+    if (partial.rows === 0)
+      throw new ThawError('ERR_DATA', 'expected at least one readable sample in an epoch, received none');
+    const best = await this.#judge();
+    this.#state.epochs++;
+    const event: EpochEvent = {
+      type: 'epoch',
+      phase: this.#phase.name,
+      epoch: this.#state.epochs,
+      epochs: this.phases.reduce((sum, phase) => sum + phase.epochs, 0),
+      train: {
+        loss: partial.loss / partial.rows,
+        ...(this.net.head.kind === 'single' && { accuracy: partial.right / partial.rows }),
+      },
+      ...(this.#validation && settings.validation && { validation: this.#validation }),
+      seconds,
+      best,
+    };
+    this.#advance(event);
+    if (settings.checkpoint) await this.#checkpoint();
+    await this.#tell(event);
+    if (this.#state.ended === 'earlyStopping') control.emit({ type: 'note', message: this.#stoppedEarly() });
+  }
+
+  /** Position behind a finished epoch: the next one, the next phase, or the end. */
+  #advance(event: EpochEvent): void {
+    const state = this.#state;
+    Object.assign(state, { batches: 0, step: 0, partial: { loss: 0, rows: 0, right: 0 }, epoch: state.epoch + 1 });
+    state.history.push(event);
+    const patience = this.settings.earlyStopping?.patience ?? Infinity;
+    const early = state.waited >= patience;
+    if (state.epoch < this.#phase.epochs && !early) return;
+    Object.assign(state, { phase: state.phase + 1, epoch: 0, prepared: false, waited: 0 });
+    if (state.phase === this.phases.length) state.ended = early ? 'earlyStopping' : 'finished';
+  }
+
+  /** Was this the best epoch so far? Keeps its weights where that was asked for. */
+  async #judge(): Promise<boolean> {
+    const { settings } = this;
+    if (!this.#validation) return false;
+    const value = metricValue(this.#validation, settings.metric);
+    const before = this.#state.best;
+    const better = !before || isBetter(settings.metric, value, before.value);
+    this.#state.waited = better ? 0 : this.#state.waited + 1;
+    if (!better) return false;
+    this.#state.best = { epoch: this.#state.epochs + 1, metric: settings.metric, value };
+    if (settings.keepBest) await this.#best.keep(this.#state.touched);
+    return true;
+  }
+
+  #stoppedEarly(): string {
+    const { best } = this.#state;
+    return `stopped early: no better ${best?.metric} than ${best?.value} (epoch ${best?.epoch}) for ${this.settings.earlyStopping?.patience} epochs`;
+  }
+
+  async #tell(event: EpochEvent): Promise<void> {
+    await this.control.emitEpoch(
+      event,
+      () => this.lock.open(),
+      () => this.lock.close(),
+    );
+  }
+
+  async #checkpoint(): Promise<void> {
+    this.#state.seconds = this.#seconds;
+    await writeCheckpoint(this.net, this.settings.checkpoint!.path, this.#identity!, this.#state);
+  }
+
+  get #seconds(): number {
+    return (performance.now() - this.#begun) / 1000;
+  }
+
+  #report(skipped: readonly SkippedFile[]): void {
+    const known = new Set(this.#state.skipped.map(({ file }) => file));
+    for (const file of skipped) {
+      if (known.has(file.file)) continue;
+      this.#state.skipped.push(file);
+      this.control.emit({ type: 'warning', message: `left out ${file.file}: ${file.reason}`, skipped: file });
+    }
+  }
+
+  async #finish(): Promise<FitResult> {
+    const { settings, control } = this;
+    const state = this.#state;
+    const reason = state.ended ?? control.stopping ?? 'finished';
+    // A run that was stopped can go on from here. One that has ended wrote its last checkpoint with its last epoch.
+    if (!state.ended && settings.checkpoint) await this.#checkpoint();
+    const useBest = settings.keepBest && state.best !== null;
+    if (useBest) await this.#best.restore();
+    const shown = useBest ? state.history.find(({ epoch }) => epoch === state.best!.epoch) : this.#lastWhole();
+    const train = state.history.at(-1)?.train;
+    const result: FitResult = {
+      reason,
+      epochs: state.history,
+      steps: state.steps,
+      seconds: this.#seconds,
+      weights: useBest ? 'best' : 'last',
+      ...(state.best && { best: state.best }),
+      ...(shown?.validation && { validation: shown.validation }),
+      ...(train && { train }),
+      skipped: state.skipped,
+    };
+    control.emit({ type: 'end', result });
+    return result;
+  }
+
+  /** The last epoch, if no step followed it: only then its validation is that of the present weights. */
+  #lastWhole(): EpochEvent | undefined {
+    return this.#state.step === 0 ? this.#state.history.at(-1) : undefined;
+  }
+
+  #explained(error: unknown, updates: Updates): unknown {
+    if (!(error instanceof ThawError) || error.code !== 'ERR_LOSS_NOT_FINITE') return error;
+    const { epochs, step } = this.#state;
+    const rate = updates.at(this.#phaseStep).learningRate;
+    const where = `epoch ${epochs + 1}, step ${step + 1}, learning rate ${rate}`;
+    const message = `${error.message} (${where}); the network has the weights of the step before. A lower learningRate or clipNorm may help`;
+    return new ThawError(error.code, message, { cause: error });
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+/** What is summed over the batches of one step: rows, losses times rows, milliseconds. */
+interface Group {
+  rows: number;
+  loss: number;
+  features: number;
+  step: number;
+  data: number;
+}
+
+function checkTrainable(net: Network): void {
+  if (net.trainable.length > 0) return;
+  const message =
+    'expected something to train, received a network whose parameters are all frozen; unfreeze() some or replaceHead()';
+  throw new ThawError('ERR_NOTHING_TRAINABLE', message);
+}
+
+function isAbort(error: unknown): boolean {
+  return (error as { code?: string }).code === 'ERR_ABORTED' || (error as Error).name === 'AbortError';
+}
