@@ -25,8 +25,8 @@ class Differentiator final : public Gradient {
   }
 
   void run() {
+    const size_t forward_nodes = graph_.nodes.size();  // those that the seeds add are not differentiated
     seed_losses();
-    const size_t forward_nodes = graph_.nodes.size();
     for (size_t n = forward_nodes; n-- > 0;) visit(n);
     for (size_t v = 0; v < needed_.size(); ++v)
       if (graph_.values[v].trainable) finish_parameter(static_cast<ValueId>(v));
