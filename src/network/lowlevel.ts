@@ -1,5 +1,6 @@
 import { expected, ThawError } from '../errors.js';
-import type { GraphDescription } from '../graph/types.js';
+import type { GraphDescription, InputDescription } from '../graph/types.js';
+import { upTo } from './graph-edit.js';
 import type { Network } from './network.js';
 import type { RunReply } from './plans.js';
 import { arrayOf, STORAGE } from './tensors.js';
@@ -37,6 +38,7 @@ export interface GradientsResult extends StepResult {
 export async function forward(net: Network, batch: Batch, options: ForwardOptions): Promise<Record<string, Tensor>> {
   const outputs = options.outputs && [...options.outputs];
   const inputs = namedInputs(net.graph, batch);
+  checkInputs(net.graph, outputs ?? net.graph.outputs, inputs);
   const { reply, buffers } = await net.execute(
     'run',
     inputs,
@@ -52,7 +54,7 @@ export async function gradients(
   batch: Record<string, Tensor>,
   options: StepOptions,
 ): Promise<GradientsResult> {
-  const graph = graphToTrain(net, options);
+  const graph = graphToTrain(net, batch, options);
   const request = { ...random(options), gradients: true };
   const { reply, buffers } = await net.execute('gradients', batch, request, { graph, signal: options.signal });
   return { ...losses(graph, reply), ...received(reply, buffers) };
@@ -60,7 +62,7 @@ export async function gradients(
 
 /** See `Network.step`: the frozen part as inference, then loss, gradients and update from the cut on. */
 export async function step(net: Network, batch: Record<string, Tensor>, options: StepOptions): Promise<StepResult> {
-  const graph = graphToTrain(net, options);
+  const graph = graphToTrain(net, batch, options);
   const common = { graph, signal: options.signal };
   const shapes = Object.fromEntries(Object.entries(batch).map(([name, { shape }]) => [name, shape]));
   const plan = await net.compile('step', shapes, common);
@@ -90,14 +92,38 @@ async function embed(net: Network, batch: Record<string, Tensor>, options: Commo
   return received(reply, buffers).outputs;
 }
 
-function graphToTrain(net: Network, options: StepOptions): GraphDescription {
+/** Inputs that values depend on, by graph: looked up at every call. */
+const read = new WeakMap<GraphDescription, Map<string, InputDescription[]>>();
+
+/**
+ * The core leaves out whatever reads an input that is not given, losses included: here it is an error.
+ * @throws ERR_INPUT
+ */
+function checkInputs(graph: GraphDescription, values: readonly string[], batch: Record<string, Tensor>): void {
+  const known = read.get(graph) ?? new Map<string, InputDescription[]>();
+  read.set(graph, known);
+  const key = values.join('\n');
+  const needed = known.get(key) ?? upTo(graph, [...values]).inputs;
+  known.set(key, needed);
+  const missing = needed.find(({ name }) => batch[name] === undefined);
+  if (missing)
+    throw expected('ERR_INPUT', `a tensor [${missing.shape.join(', ')}]`, `input '${missing.name}'`, undefined);
+  const names = graph.inputs.map(({ name }) => name);
+  const odd = Object.keys(batch).find((name) => !names.includes(name));
+  if (odd !== undefined) throw expected('ERR_INPUT', `inputs named ${names.join(', ')}`, 'the batch', odd);
+}
+
+function graphToTrain(net: Network, batch: Record<string, Tensor>, options: StepOptions): GraphDescription {
   if (net.trainable.length === 0) {
     throw new ThawError(
       'ERR_NOTHING_TRAINABLE',
       'expected something trainable for a training step, received a network that is frozen whole; unfreeze a part of it',
     );
   }
-  return net.trainingGraph(net.head.kind, options.loss);
+  const graph = net.trainingGraph(net.head.kind, options.loss);
+  const losses = (graph.losses ?? []).map(({ value }) => value);
+  checkInputs(graph, losses, batch);
+  return graph;
 }
 
 function namedInputs(graph: GraphDescription, batch: Batch): Record<string, Tensor> {

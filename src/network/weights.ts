@@ -32,6 +32,7 @@ export async function readWeights(
     loaded += chunk.reduce((sum, [, entry]) => sum + bytesOf(entry), 0);
     options.onProgress?.({ loaded, total });
   }
+  checkAborted(options.signal);
 }
 
 export function checkAborted(signal: AbortSignal | undefined): void {
