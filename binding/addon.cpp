@@ -16,7 +16,7 @@ namespace {
 // How long the process waits at its end for a job that runs. Jobs look at their flag between launches.
 constexpr int kShutDownMs = 10000;
 
-/// coreInfo(): { version, isa, isas, threads, longestCallMs }
+/// coreInfo(): { version, isa, isas, threads, longestCallMs, longestCallWallMs }
 Napi::Value core_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CallTimer timer(Environment::of(env));
@@ -29,7 +29,8 @@ Napi::Value core_info(const Napi::CallbackInfo& info) {
   result.Set("isa", isa_name(best_isa()));
   result.Set("isas", isas);
   result.Set("threads", Pool::shared().threads());
-  result.Set("longestCallMs", Environment::of(env).longest_call);
+  result.Set("longestCallMs", Environment::of(env).longest_call.processor);
+  result.Set("longestCallWallMs", Environment::of(env).longest_call.wall);
   return result;
 }
 

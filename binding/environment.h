@@ -3,7 +3,6 @@
 // environments, and all of it is touched on the environment's own thread only, but for `settle`.
 #include <napi.h>
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -25,6 +24,14 @@ struct Pending {
   std::shared_ptr<Job> job;
 };
 
+/// A reading of the clocks of this thread, in ms. `processor` counts the time it ran; where the system does not tell,
+/// it is wall time.
+struct ThreadClock {
+  double wall = 0;
+  double processor = 0;
+  static ThreadClock now();
+};
+
 class Environment {
  public:
   explicit Environment(Napi::Env env);
@@ -41,8 +48,9 @@ class Environment {
   void enter(SessionObject* session) { sessions_.insert(session); }
   void leave(SessionObject* session) { sessions_.erase(session); }
 
-  /// The longest time in ms that one call of this addon held the environment's thread.
-  double longest_call = 0;
+  /// The longest that one call of this addon held the environment's thread: processor time, and wall time, which counts
+  /// what the system ran meanwhile, too. The two maxima may come from different calls.
+  ThreadClock longest_call;
 
  private:
   struct Settlement {
@@ -65,16 +73,13 @@ class Environment {
 class CallTimer {
  public:
   explicit CallTimer(Environment& environment) : environment_(environment) {}
-  ~CallTimer() {
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin_;
-    if (took.count() > environment_.longest_call) environment_.longest_call = took.count();
-  }
+  ~CallTimer();
   CallTimer(const CallTimer&) = delete;
   CallTimer& operator=(const CallTimer&) = delete;
 
  private:
   Environment& environment_;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  const ThreadClock begin_ = ThreadClock::now();
 };
 
 /// Throws into JavaScript: a TypeError or Error with `code`.

@@ -157,8 +157,10 @@ export interface CoreInfo {
   isas: Isa[];
   /** Threads that a command uses unless its session says otherwise. */
   threads: number;
-  /** The longest time in ms that a native call has held this JavaScript thread. */
+  /** The longest that a native call has run on this JavaScript thread: ms of processor time. */
   longestCallMs: number;
+  /** The same in wall time, which also counts what the system ran meanwhile on a busy machine. */
+  longestCallWallMs: number;
 }
 
 interface AddonSession {

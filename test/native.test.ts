@@ -1,0 +1,343 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { coreInfo, createSession } from '../src/native.js';
+import type { NativeSession, StorageDType } from '../src/native.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'thaw-native-'));
+const sessions: NativeSession[] = [];
+
+function open(options: { threads?: number } = {}): NativeSession {
+  const session = createSession(options);
+  sessions.push(session);
+  return session;
+}
+
+afterEach(() => sessions.splice(0).forEach((session) => session.dispose()));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function put(session: NativeSession, name: string, dtype: StorageDType, shape: number[], data: ArrayBufferView) {
+  return session.submit('put', { tensors: [{ name, dtype, shape }] }, [data]);
+}
+
+async function get(session: NativeSession, name: string, as: 'loaded' | 'f32' = 'loaded') {
+  const { reply, buffers } = await session.submit('get', { names: [name], as });
+  return { ...reply.tensors[0]!, buffer: buffers[0]! };
+}
+
+const f32 = async (session: NativeSession, name: string) => [...new Float32Array((await get(session, name, 'f32')).buffer)];
+const initialise = (session: NativeSession, name: string, shape: number[], init: object, seed = 1) =>
+  session.submit('initialise', { tensors: [{ name, dtype: 'F32', shape, init }], seed } as object);
+
+/** Seconds of work in one command, in little memory. */
+function longJob(session: NativeSession, signal?: AbortSignal) {
+  const tensor = { name: 'long', dtype: 'F32', shape: [1 << 20], init: { kind: 'normal', std: 1 } };
+  return session.submit('initialise', { tensors: Array(2000).fill(tensor), seed: 1 } as object, [], signal ? { signal } : {});
+}
+
+describe('tensors', () => {
+  it('come back in their own bytes and as f32', async () => {
+    const session = open();
+    const cases: [StorageDType, ArrayBufferView, number[]][] = [
+      ['F64', Float64Array.of(1.5, -2, 1e-3), [1.5, -2, Math.fround(1e-3)]],
+      ['F32', Float32Array.of(1.5, -2, 3), [1.5, -2, 3]],
+      ['F16', Uint16Array.of(0x3c00, 0xc000, 0x7bff), [1, -2, 65504]],
+      ['BF16', Uint16Array.of(0x3f80, 0xc000, 0x4049), [1, -2, 3.140625]],
+      ['I64', BigInt64Array.of(1n, -2n, 3n), [1, -2, 3]],
+      ['I32', Int32Array.of(1, -2, 3), [1, -2, 3]],
+      ['I16', Int16Array.of(1, -2, 3), [1, -2, 3]],
+      ['I8', Int8Array.of(1, -2, 3), [1, -2, 3]],
+      ['U8', Uint8Array.of(1, 200, 3), [1, 200, 3]],
+      ['BOOL', Uint8Array.of(1, 0, 1), [1, 0, 1]],
+    ];
+    for (const [dtype, data, numbers] of cases) {
+      await put(session, dtype, dtype, [3], data);
+      const back = await get(session, dtype);
+      expect(back).toMatchObject({ name: dtype, dtype, shape: [3] });
+      expect(new Uint8Array(back.buffer)).toEqual(new Uint8Array(data.buffer));
+      expect(await f32(session, dtype)).toEqual(numbers);
+    }
+  });
+
+  it('convert every f16, subnormal, infinite and NaN ones too', async () => {
+    const session = open();
+    await put(session, 'all', 'F16', [65536], Uint16Array.from({ length: 65536 }, (_, i) => i));
+    const numbers = await f32(session, 'all');
+    const expected = (bits: number) => {
+      const sign = bits & 0x8000 ? -1 : 1;
+      const exponent = (bits >> 10) & 31;
+      const mantissa = bits & 0x3ff;
+      if (exponent === 31) return mantissa ? NaN : sign * Infinity;
+      return sign * (exponent ? (1 + mantissa / 1024) * 2 ** (exponent - 15) : mantissa * 2 ** -24);
+    };
+    expect(numbers.findIndex((number, i) => !Object.is(number, expected(i)))).toBe(-1);
+  });
+
+  it('take data at any address, of no elements, and scalars', async () => {
+    const session = open();
+    const bytes = new Uint8Array(13);
+    new DataView(bytes.buffer).setFloat32(1, 7, true);
+    await put(session, 'odd', 'F32', [1], bytes.subarray(1, 5));
+    await put(session, 'view', 'F32', [], new DataView(bytes.buffer, 1, 4));
+    await put(session, 'none', 'F32', [0, 3], new Float32Array(0));
+    expect(await f32(session, 'odd')).toEqual([7]);
+    expect(await get(session, 'view')).toMatchObject({ shape: [] });
+    expect(await f32(session, 'none')).toEqual([]);
+  });
+
+  it('take shared and resizable memory', async () => {
+    const session = open();
+    const shared = new Float32Array(new SharedArrayBuffer(8));
+    shared.set([1, 2]);
+    await put(session, 'shared', 'F32', [2], shared);
+    expect(await f32(session, 'shared')).toEqual([1, 2]);
+    const buffer = new (ArrayBuffer as unknown as new (size: number, o: object) => ArrayBuffer)(8, { maxByteLength: 16 });
+    const resizable = new Float32Array(buffer);
+    resizable.set([3, 4]);
+    const done = put(session, 'resizable', 'F32', [2], resizable);
+    (buffer as unknown as { resize(size: number): void }).resize(0);
+    await done;
+    expect(await f32(session, 'resizable')).toEqual([3, 4]);
+  });
+
+  it('are listed, copied, renamed and dropped', async () => {
+    const session = open();
+    await put(session, 'a', 'F16', [2], Uint16Array.of(0x3c00, 0x4000));
+    await session.submit('copy', { from: ['a', 'a'], to: ['b', 'c'] });
+    await session.submit('rename', { from: 'c', to: 'd' });
+    await initialise(session, 'new', [2], { kind: 'ones' });
+    expect((await session.submit('drop', { names: ['a', 'absent'] })).reply).toEqual({ dropped: 1 });
+    expect((await session.submit('list', {})).reply.tensors).toEqual([
+      { name: 'b', dtype: 'F16', shape: [2], modified: false },
+      { name: 'd', dtype: 'F16', shape: [2], modified: false },
+      { name: 'new', dtype: 'F32', shape: [2], modified: true },
+    ]);
+    expect(await f32(session, 'd')).toEqual([1, 2]);
+  });
+
+  it('count as native memory', async () => {
+    const session = open();
+    await put(session, 'a', 'F32', [1000], new Float32Array(1000));
+    expect(session.bytes).toBe(4000);
+    await session.submit('drop', { names: ['a'] });
+    expect(session.bytes).toBe(0);
+    session.dispose();
+    session.dispose();
+    expect(session.bytes).toBe(0);
+  });
+});
+
+describe('initialisers', () => {
+  const statistics = (x: number[]) => {
+    const mean = x.reduce((sum, v) => sum + v, 0) / x.length;
+    return { mean, std: Math.sqrt(x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length), most: x.reduce((m, v) => Math.max(m, Math.abs(v)), 0) };
+  };
+
+  it.each([
+    [{ kind: 'uniform', bound: 0.5 }, 0.5 / Math.sqrt(3), 0.5],
+    [{ kind: 'normal', std: 2 }, 2, 20],
+    [{ kind: 'truncatedNormal', std: 0.02 }, 0.02, 0.2],
+    [{ kind: 'truncatedNormal', std: 1.5 }, 1.0229, 2],
+    [{ kind: 'kaimingNormal', fan: 'in', gain: Math.SQRT2 }, Math.SQRT2 / Math.sqrt(40 * 9), 1],
+    [{ kind: 'kaimingNormal', fan: 'out', gain: 1 }, 1 / Math.sqrt(100 * 9), 1],
+    [{ kind: 'kaimingUniform', fan: 'in', gain: 1 }, 1 / Math.sqrt(40 * 9), Math.sqrt(3 / 360) + 1e-8],
+  ])('%o', async (init, std, most) => {
+    const session = open();
+    await initialise(session, 'w', [100, 40, 3, 3], init);
+    const seen = statistics(await f32(session, 'w'));
+    expect(Math.abs(seen.mean)).toBeLessThan(std * 0.02);
+    expect(seen.std / std).toBeCloseTo(1, 1.7);
+    expect(seen.most).toBeLessThanOrEqual(most);
+  });
+
+  it('depend on seed and name alone, not on threads', async () => {
+    const draw = async (threads: number, name: string, seed: number) => {
+      const session = open({ threads });
+      await initialise(session, name, [50001], { kind: 'normal', std: 1 }, seed);
+      return f32(session, name);
+    };
+    const first = await draw(1, 'a', 1);
+    expect(await draw(5, 'a', 1)).toEqual(first);
+    expect(await draw(1, 'b', 1)).not.toEqual(first);
+    expect(await draw(1, 'a', 2)).not.toEqual(first);
+  });
+
+  it('refuse what they cannot do', async () => {
+    const session = open();
+    await expect(initialise(session, 'w', [3], { kind: 'kaimingNormal', fan: 'in', gain: 1 })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(initialise(session, 'w', [3], { kind: 'magic' })).rejects.toMatchObject({ code: 'ERR_INITIALISER' });
+    await expect(initialise(session, 'w', [3], { kind: 'normal', std: -1 })).rejects.toMatchObject({ code: 'ERR_INITIALISER' });
+    await expect(initialise(session, 'w', [-3], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(initialise(session, 'w', [2 ** 40, 2 ** 40], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(initialise(session, 'w', [2 ** 48], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_MEMORY' });
+  });
+});
+
+describe('files', () => {
+  const path = join(folder, 'numbers');
+  const numbers = Float32Array.from({ length: 24 }, (_, i) => i);
+  const read = (session: NativeSession, tensor: object, file = path) =>
+    session.submit('read', { path: file, tensors: [{ name: 'x', dtype: 'F32', offset: 0, ...tensor }] } as object);
+
+  it('give ranges and strided tensors', async () => {
+    writeFileSync(path, new Uint8Array(numbers.buffer));
+    const session = open();
+    await read(session, { shape: [2, 3], offset: 4 });
+    expect(await f32(session, 'x')).toEqual([1, 2, 3, 4, 5, 6]);
+    await read(session, { shape: [3, 2], strides: [1, 12], offset: 4 });
+    expect(await f32(session, 'x')).toEqual([1, 13, 2, 14, 3, 15]);
+    await read(session, { shape: [2, 2, 2], strides: [0, 2, 1] });
+    expect(await f32(session, 'x')).toEqual([0, 1, 2, 3, 0, 1, 2, 3]);
+    await read(session, { shape: [4], strides: [7], offset: 8 });
+    expect(await f32(session, 'x')).toEqual([2, 9, 16, 23]);
+  });
+
+  it('are checked before memory is taken, and nothing changes on failure', async () => {
+    writeFileSync(path, new Uint8Array(numbers.buffer));
+    const session = open();
+    await read(session, { shape: [1] });
+    const refused = (tensor: object, code: string) => expect(read(session, tensor)).rejects.toMatchObject({ name: 'ThawError', code });
+    await refused({ shape: [25] }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [24], offset: 1 }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [1], offset: 97 }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [1], offset: -4 }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [1], offset: 2 ** 53 }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [2 ** 45] }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [2 ** 32, 2 ** 32] }, 'ERR_SHAPE');
+    await refused({ shape: [-1] }, 'ERR_SHAPE');
+    await refused({ shape: [4], strides: [8], offset: 0 }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [2 ** 40], strides: [0] }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [3, 3], strides: [2 ** 52, 2 ** 52] }, 'ERR_FILE_TRUNCATED');
+    await refused({ shape: [2], strides: [-1] }, 'ERR_SHAPE');
+    await refused({ shape: [2], strides: [1, 1] }, 'ERR_SHAPE');
+    await refused({ shape: [1], dtype: 'F8' }, 'ERR_DTYPE');
+    await refused({ shape: [1.5] }, 'ERR_JSON');
+    expect(await f32(session, 'x')).toEqual([0]);
+    truncateSync(path, 40);
+    await refused({ shape: [24] }, 'ERR_FILE_TRUNCATED');
+    await expect(read(session, { shape: [1] }, join(folder, 'absent'))).rejects.toMatchObject({ code: 'ERR_FILE_NOT_FOUND' });
+    await expect(read(session, { shape: [1] }, folder)).rejects.toMatchObject({ code: 'ERR_FILE' });
+  });
+
+  it('are written whole or not at all', async () => {
+    const session = open();
+    const target = join(folder, 'written');
+    await put(session, 'half', 'F16', [3], Uint16Array.of(1, 2, 3));
+    await put(session, 'byte', 'U8', [1], Uint8Array.of(9));
+    const write = (request: object, file = target) =>
+      session.submit('write', { path: file, tensors: ['half', 'byte'], ...request }, [Buffer.from('head')]);
+    await write({ expected: [{ dtype: 'F16', shape: [3] }, { dtype: 'U8', shape: [1] }] });
+    const bytes = readFileSync(target);
+    expect([...bytes]).toEqual([...Buffer.from('head'), 1, 0, 2, 0, 3, 0, 9]);
+    await expect(write({ tensors: ['absent'] })).rejects.toMatchObject({ code: 'ERR_TENSOR_MISSING' });
+    await expect(write({ expected: [{ dtype: 'F32', shape: [3] }, { dtype: 'U8', shape: [1] }] })).rejects.toMatchObject({ code: 'ERR_TENSOR_CHANGED' });
+    expect(readFileSync(target)).toEqual(bytes);
+    await expect(write({}, join(folder, 'no', 'folder'))).rejects.toMatchObject({ code: 'ERR_FILE_WRITE' });
+    await expect(write({}, folder)).rejects.toMatchObject({ code: 'ERR_FILE_WRITE' });
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect(existsSync(`${folder}.tmp`)).toBe(false);
+  });
+
+  it.skipIf(process.getuid?.() === 0)('say when they may not be read', async () => {
+    writeFileSync(path, 'x');
+    chmodSync(path, 0);
+    await expect(read(open(), { shape: [0] })).rejects.toMatchObject({ code: 'ERR_FILE' });
+  });
+});
+
+describe('the feature cache', () => {
+  it('is made, asked and released', async () => {
+    const session = open();
+    const { cache } = (await session.submit('cache', { action: 'create', limitBytes: 1000 })).reply;
+    expect((await session.submit('cache', { action: 'has', cache, keys: ['a', 'b'] })).reply).toEqual({ has: [false, false] });
+    expect((await session.submit('cache', { action: 'info', cache })).reply).toEqual({ entries: 0, bytes: 0, limitBytes: 1000, full: false });
+    await session.submit('cache', { action: 'release', cache });
+    await expect(session.submit('cache', { action: 'clear', cache })).rejects.toMatchObject({ code: 'ERR_CACHE' });
+  });
+});
+
+describe('commands', () => {
+  it('refuse wrong arguments with a code', async () => {
+    const session = open();
+    const submit = session.submit.bind(session) as unknown as (...args: unknown[]) => Promise<unknown>;
+    for (const args of [[], [1, {}], ['list'], ['list', null], ['list', 'x'], ['list', {}, 1], ['list', {}, [1]], ['list', {}, [new ArrayBuffer(1)]], ['list', {}, [null]]]) {
+      await expect(submit(...args)).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
+    }
+    await expect(submit('nonsense', {})).rejects.toMatchObject({ code: 'ERR_COMMAND' });
+    await expect(submit('get', {})).rejects.toMatchObject({ code: 'ERR_JSON' });
+    await expect(submit('get', { names: 'x' })).rejects.toMatchObject({ code: 'ERR_JSON' });
+    await expect(submit('get', { names: ['x'] })).rejects.toThrow("expected a tensor of the network for 'x', received an unknown name");
+    await expect(submit('put', { tensors: [{ name: 'x', dtype: 'F32', shape: [2] }] }, [new Uint8Array(7)])).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(submit('put', { tensors: [] }, [new Uint8Array(7)])).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
+    expect(() => createSession({ threads: -1 })).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
+    expect(() => createSession({ threads: 1.5 })).toThrow(TypeError);
+    expect(() => createSession({ threads: 'x' as unknown as number })).toThrow(TypeError);
+  });
+
+  it('run in the order of submission', async () => {
+    const session = open();
+    const path = join(folder, 'order');
+    const order: string[] = [];
+    const done = [
+      put(session, 'x', 'U8', [1], Uint8Array.of(5)).then(() => order.push('put')),
+      session.submit('write', { path, tensors: ['x'] }, [new Uint8Array(0)]).then(() => order.push('write')),
+      put(session, 'x', 'U8', [1], Uint8Array.of(6)).then(() => order.push('put')),
+      session.submit('read', { path, tensors: [{ name: 'y', dtype: 'U8', shape: [1], offset: 0 }] }).then(() => order.push('read')),
+      get(session, 'y').then(({ buffer }) => order.push(String(new Uint8Array(buffer)[0]))),
+    ];
+    await Promise.all(done);
+    expect(order).toEqual(['put', 'write', 'put', 'read', '5']);
+  });
+
+  it('take turns between sessions', async () => {
+    const [busy, other] = [open(), open()];
+    const controller = new AbortController();
+    let finished = 0;
+    const many = Array.from({ length: 10 }, () => initialise(busy, 'x', [1 << 20], { kind: 'normal', std: 1 }).then(() => finished++));
+    await put(other, 'x', 'U8', [1], Uint8Array.of(1));
+    expect(finished).toBeLessThan(5);
+    await Promise.all(many);
+    controller.abort();
+  });
+
+  it('stop when aborted: queued, running, before and after', async () => {
+    const session = open();
+    const [running, queued, late] = [new AbortController(), new AbortController(), new AbortController()];
+    const long = longJob(session, running.signal);
+    const waiting = session.submit('list', {}, [], { signal: queued.signal });
+    const last = session.submit('list', {}, [], { signal: late.signal });
+    queued.abort(new Error('why'));
+    await expect(waiting).rejects.toMatchObject({ name: 'ThawError', code: 'ERR_ABORTED', cause: new Error('why') });
+    const begin = performance.now();
+    setTimeout(() => running.abort(), 20);
+    await expect(long).rejects.toMatchObject({ code: 'ERR_ABORTED' });
+    expect(performance.now() - begin).toBeLessThan(1000);
+    await last;
+    late.abort();
+    await expect(session.submit('list', {}, [], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ERR_ABORTED' });
+  });
+
+  it('stop when the session is disposed', async () => {
+    const session = open();
+    const jobs = [longJob(session), session.submit('list', {}), longJob(session)];
+    const outcomes = Promise.allSettled(jobs);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    session.dispose();
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ERR_ABORTED' } });
+    await expect(session.submit('list', {})).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+  });
+
+  it('hold the main thread for less than 5 ms', async () => {
+    const session = open();
+    const data = new Float32Array(4 << 20);
+    await put(session, 'big', 'F32', [data.length], data);
+    await get(session, 'big');
+    session.dispose();
+    const info = coreInfo();
+    expect(info.longestCallMs).toBeLessThan(5);
+    expect(info.isas).toContain(info.isa);
+    expect(info.isas.at(-1)).toBe('scalar');
+    expect(info.threads).toBeGreaterThanOrEqual(1);
+  });
+});
