@@ -1,0 +1,199 @@
+// dweight[k][c][ky][kx] = sum over pictures, rows, columns of dy[k] * x[c at the tap].
+// Registers hold kChannels input channels × panel outputs; one pixel is one broadcast per channel and one load per 16
+// outputs. Borders need no copy: each tap visits only the points whose input pixel exists.
+//
+// A task takes a tile of panels and input blocks, and a chunk of units (pictures or rows). Sums of one unit are made in
+// registers and then added to the partial sums, so that rounding errors grow with the number of units, not of pixels.
+#include "kernels/conv2d.h"
+
+#include "kernels/cpu/micro/vec.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+#if defined(THAW_ISA_avx512)
+constexpr int kChannels = 8;
+#elif defined(THAW_ISA_avx2)
+constexpr int kChannels = 4;
+#else
+constexpr int kChannels = 2;
+#endif
+
+THAW_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+THAW_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+struct Region {
+  const float* x;   // first point, first channel
+  const float* dy;
+  float* sum;       // [channels][NV * 16]
+  int64_t pictures, rows, cols;
+  int64_t x_picture, x_row, x_pixel;   // steps in floats
+  int64_t dy_picture, dy_row, dy_block;
+};
+
+template <int C, int NV>
+THAW_NOINLINE void accumulate(const Region& r) {
+  V16 sum[C][NV];
+  THAW_UNROLL for (int c = 0; c < C; ++c)
+    THAW_UNROLL for (int v = 0; v < NV; ++v) sum[c][v] = zero();
+  for (int64_t n = 0; n < r.pictures; ++n) {
+    for (int64_t row = 0; row < r.rows; ++row) {
+      const float* x = r.x + n * r.x_picture + row * r.x_row;
+      const float* dy = r.dy + n * r.dy_picture + row * r.dy_row;
+      const float* end = dy + r.cols * kLanes;
+      for (; dy < end; dy += kLanes, x += r.x_pixel) {
+        V16 d[NV];
+        THAW_UNROLL for (int v = 0; v < NV; ++v) d[v] = load(dy + v * r.dy_block);
+        THAW_UNROLL for (int c = 0; c < C; ++c) {
+          const V16 input = broadcast(x[c]);
+          THAW_UNROLL for (int v = 0; v < NV; ++v) sum[c][v] = fma(input, d[v], sum[c][v]);
+        }
+      }
+    }
+  }
+  THAW_UNROLL for (int c = 0; c < C; ++c)
+    THAW_UNROLL for (int v = 0; v < NV; ++v) {
+      float* to = r.sum + (c * NV + v) * kLanes;
+      store(to, add(load(to), sum[c][v]));
+    }
+}
+
+void accumulate_some(const Region& r, int64_t vectors, bool few_channels) {
+#if defined(THAW_ISA_avx512)
+  if (vectors == 2) return few_channels ? accumulate<4, 2>(r) : accumulate<kChannels, 2>(r);
+#endif
+  (void)vectors;
+  return few_channels ? accumulate<(kChannels < 4 ? kChannels : 4), 1>(r) : accumulate<kChannels, 1>(r);
+}
+
+struct Unit {
+  int64_t picture, pictures, row, rows;
+};
+
+Unit unit_of(const Conv2dWeights& a, int64_t index) {
+  if (a.unit_pictures > 1) {
+    const int64_t picture = index * a.unit_pictures;
+    return {picture, smaller(a.unit_pictures, a.pictures - picture), 0, a.rows};
+  }
+  const int64_t per_picture = (a.rows + a.unit_rows - 1) / a.unit_rows;
+  const int64_t row = index % per_picture * a.unit_rows;
+  return {index / per_picture, 1, row, smaller(a.unit_rows, a.rows - row)};
+}
+
+int64_t unit_count(const Conv2dWeights& a) {
+  if (a.unit_pictures > 1) return (a.pictures + a.unit_pictures - 1) / a.unit_pictures;
+  return a.pictures * ((a.rows + a.unit_rows - 1) / a.unit_rows);
+}
+
+// The points of [begin, end) whose input position point * stride + offset lies in [0, size).
+struct Points {
+  int64_t begin, end;
+};
+
+THAW_INLINE Points points_inside(int64_t begin, int64_t end, int64_t stride, int64_t offset, int64_t size) {
+  const int64_t first = offset < 0 ? (-offset + stride - 1) / stride : 0;
+  const int64_t beyond = offset < size ? (size - offset + stride - 1) / stride : 0;
+  return {larger(begin, first), smaller(end, beyond)};
+}
+
+// One panel × one input block × one tap over one unit; the sums lie at `to`.
+void add_tap(const Conv2dWeights& a, const Unit& u, const Conv2dPanel& panel, int64_t block, int64_t ky, int64_t kx, float* to) {
+  const int64_t offset_y = ky * a.dilation_y - a.pad_top, offset_x = kx * a.dilation_x - a.pad_left;
+  const int64_t width = a.in_pitch, height = (a.in_height * a.in_width + width - 1) / width;
+  const Points rows = points_inside(u.row, u.row + u.rows, a.stride_y, offset_y, height);
+  const Points cols = points_inside(0, a.cols, a.stride_x, offset_x, width);
+  if (rows.begin >= rows.end || cols.begin >= cols.end) return;
+
+  Region r;
+  r.x_picture = a.in_blocks * a.in_height * a.in_width * kLanes;
+  r.dy_picture = a.out_blocks * a.out_pixels * kLanes;
+  r.x_row = a.stride_y * width * kLanes;
+  r.x_pixel = a.stride_x * kLanes;
+  r.dy_row = a.cols * kLanes;
+  r.dy_block = a.out_pixels * kLanes;
+  r.pictures = u.pictures;
+  r.cols = cols.end - cols.begin;
+  const float* x = a.x + u.picture * r.x_picture + (panel.in_block + block) * a.in_height * a.in_width * kLanes +
+                   ((rows.begin * a.stride_y + offset_y) * width + cols.begin * a.stride_x + offset_x) * kLanes;
+  const float* dy = a.dy + u.picture * r.dy_picture + panel.out_block * r.dy_block + (rows.begin * a.cols + cols.begin) * kLanes;
+
+  const bool ragged = a.last_cols < a.cols && rows.end == a.rows;
+  const int64_t whole = rows.end - rows.begin - (ragged ? 1 : 0);
+  const int64_t channels = block + 1 < panel.in_blocks ? kLanes : panel.tail;
+  const int64_t step = channels <= 4 && kChannels > 4 ? 4 : kChannels;
+  for (int64_t c = 0; c < channels; c += step) {
+    r.sum = to + c * panel.vectors * kLanes;
+    r.x = x + c;
+    r.dy = dy;
+    r.rows = whole;
+    r.cols = cols.end - cols.begin;
+    if (whole > 0) accumulate_some(r, panel.vectors, step < kChannels);
+    if (!ragged) continue;
+    r.x += whole * r.x_row;
+    r.dy += whole * r.dy_row;
+    r.rows = 1;
+    r.cols = a.last_cols;
+    accumulate_some(r, panel.vectors, step < kChannels);
+  }
+}
+
+int64_t block_floats(const Conv2dWeights& a, const Conv2dPanel& panel) {
+  return a.kernel_height * a.kernel_width * kLanes * panel.vectors * kLanes;
+}
+
+void clear_tile(const Conv2dWeights& a, const Conv2dWeightsTile& tile, float* partial) {
+  for (int64_t p = tile.panel; p < tile.panel + tile.panels; ++p) {
+    const int64_t floats = block_floats(a, a.panels[p]);
+    float* to = partial + a.panels[p].weights + tile.block * floats;
+    for (int64_t i = 0; i < tile.blocks * floats; i += kLanes) store(to + i, zero());
+  }
+}
+
+void add_unit(const Conv2dWeights& a, const Conv2dWeightsTile& tile, const Unit& u, float* partial) {
+  for (int64_t p = tile.panel; p < tile.panel + tile.panels; ++p) {
+    const Conv2dPanel& panel = a.panels[p];
+    const int64_t floats = block_floats(a, panel), tap_floats = kLanes * panel.vectors * kLanes;
+    for (int64_t b = tile.block; b < tile.block + tile.blocks; ++b) {
+      float* to = partial + panel.weights + b * floats;
+      for (int64_t ky = 0; ky < a.kernel_height; ++ky)
+        for (int64_t kx = 0; kx < a.kernel_width; ++kx, to += tap_floats) add_tap(a, u, panel, b, ky, kx, to);
+    }
+  }
+}
+
+void weights(const Conv2dWeights& a, int64_t task, void*) {
+  const int64_t chunk = task / a.tile_count, units = unit_count(a);
+  const Conv2dWeightsTile& tile = a.tiles[task % a.tile_count];
+  float* partial = a.partial + chunk * a.chunk_floats;
+  clear_tile(a, tile, partial);
+  for (int64_t u = units * chunk / a.chunks; u < units * (chunk + 1) / a.chunks; ++u) add_unit(a, tile, unit_of(a, u), partial);
+}
+
+// One output channel: its panel's sums, of its own group's channels, into PyTorch's order.
+void join(const Conv2dJoin& a, int64_t task, void*) {
+  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
+  const int64_t block = task / kLanes, first = task / group_out * group_in;
+  int64_t p = 0;
+  while (a.panels[p].out_block + a.panels[p].vectors <= block) ++p;
+  const Conv2dPanel& panel = a.panels[p];
+  const int64_t lanes = panel.vectors * kLanes;
+  const float* from = a.partial + panel.weights + task - panel.out_block * kLanes;
+  for (int64_t c = 0; c < group_in; ++c) {
+    const int64_t in = first + c - panel.in_block * kLanes;
+    const float* sums = from + (in / kLanes * a.taps * kLanes + in % kLanes) * lanes;
+    float* to = a.dweight + (task * group_in + c) * a.taps;
+    for (int64_t t = 0; t < a.taps; ++t, sums += kLanes * lanes) {
+      float total = sums[0];
+      for (int64_t k = 1; k < a.chunks; ++k) total += sums[k * a.chunk_floats];
+      to[t] = total;
+    }
+  }
+}
+
+}  // namespace
+
+extern const Conv2dWeightsKernels conv2d_weights = {weights, join};
+
+}  // namespace THAW_ISA
+}  // namespace thaw

@@ -1,0 +1,116 @@
+// conv2d(x [N,C,H,W], weight [K,C/groups,kh,kw], bias? [K], residual? [N,K,oh,ow]) → [N,K,oh,ow]:
+//   y = activation(conv(x, weight) + bias + residual), cross-correlation as in PyTorch.
+// Attributes: stride [1,1], padding [top,left,bottom,right] (0), dilation [1,1], groups 1; set by passes: residual,
+// activation "none", alpha, approximate; by select: weight_shape, pack.
+#include <memory>
+
+#include "ops/conv2d_pack.h"
+#include "ops/product.h"
+
+namespace thaw {
+
+namespace {
+
+Shape weight_shape(const Graph& graph, const Node& node) {
+  return node.attrs.get("weight_shape", graph.values[node.inputs[1]].shape);
+}
+
+void infer(Infer& infer) {
+  infer.expect_f32(0, 4);
+  infer.expect_f32(1);
+  const Conv2dShape c = conv2d_shape(
+      infer.attrs(), infer.shape(0), weight_shape(infer.graph, infer.node),
+      [&](const std::string& expected, const std::string& received) { infer.fail(expected, received); });
+  if (infer.has(2)) infer.expect_f32(2), infer.expect_shape(2, {c.out_channels()});
+  if (infer.has(3)) infer.expect_f32(3), infer.expect_shape(3, c.out());
+  infer.output(DType::f32, c.out());
+}
+
+Json geometry(const Json& attrs) {
+  Json result = Json::object();
+  for (const char* name : {"stride", "padding", "dilation", "groups"})
+    if (const Json* value = attrs.find(name)) result.set(name, *value);
+  return result;
+}
+
+// Fusing comes after differentiating, so there is neither residual nor activation here.
+void differentiate(Gradient& g) {
+  const ValueId dy = g.grad(0);
+  const Shape x = g.value(g.input(0)).shape, weight = g.value(g.input(1)).shape;  // copies: emit moves the values
+  if (g.needs(0)) g.add(0, g.emit1("conv2d_backward_data", {dy, g.input(1)}, geometry(g.attrs()).set("input_shape", x)));
+  if (g.needs(1)) g.add(1, g.emit1("conv2d_backward_weights", {g.input(0), dy}, geometry(g.attrs()).set("weight_shape", weight)));
+  if (g.input(2) != kNone && g.needs(2)) {
+    const int64_t channels = weight[0];
+    const ValueId sum = g.emit1("sum_to", {dy}, Json::object().set("shape", Shape{1, channels, 1, 1}));
+    g.add(2, g.emit1("reshape", {sum}, Json::object().set("shape", Shape{channels})));
+  }
+}
+
+void layout(const Graph&, const Node& node, Layouts& layouts) {
+  layouts.inputs[0] = layouts.outputs[0] = Layout::blocked;
+  if (node.inputs.size() > 3) layouts.inputs[3] = Layout::blocked;
+}
+
+void lower(Lower& lower) {
+  const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
+  GridProblem problem;
+  problem.grid = forward_grid(c);
+  problem.channels = {c.in_channels(), c.out_channels(), c.groups};
+  problem.pictures = c.pictures();
+  problem.in_height = c.x[2], problem.in_width = c.x[3];
+  problem.out_height = c.out_height, problem.out_width = c.out_width;
+  const GridOperands operands{lower.input(0), lower.input(1), lower.input(2), lower.input(3), lower.output(0),
+                              fused_activation(lower.attrs()), static_cast<float>(lower.attrs().get("alpha", 0.01))};
+  lower_grid(lower, problem, c.depthwise(), operands);
+}
+
+void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& o) {
+  const Conv2dKernels& kernels = conv2d_kernels(lower.isa());
+  const std::shared_ptr<Conv2dPlan> plan = plan_direct(problem, kernels);
+  const int64_t offset = problem.weights_offset;
+  lower.launch(kernels.direct, plan->tasks, plan->scratch, [=](Run& run) {
+    Conv2d a = plan->args;
+    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias), a.residual = run.f32(o.residual);
+    a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    return a;
+  });
+}
+
+void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) {
+  struct Offsets {
+    std::vector<int64_t> y, x;
+  };
+  const auto offsets = std::make_shared<Offsets>();
+  for (const GridAxis::Tap& tap : p.grid.y.taps) offsets->y.push_back(tap.offset);
+  for (const GridAxis::Tap& tap : p.grid.x.taps) offsets->x.push_back(tap.offset);
+  const int64_t blocks = blocks_of(p.channels.in);
+  lower.launch(depthwise_kernels(lower.isa()).direct, p.pictures * blocks, 0, [=](Run& run) {
+    Depthwise a{};
+    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + p.weights_offset, a.bias = run.f32(o.bias);
+    a.residual = run.f32(o.residual), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    a.pictures = p.pictures, a.channels = p.channels.in, a.blocks = blocks;
+    a.in_height = p.in_height, a.in_width = p.in_width, a.out_height = p.out_height, a.out_width = p.out_width;
+    a.rows = p.grid.y.size, a.cols = p.grid.x.size;
+    a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step, a.out_step_x = p.grid.x.step;
+    a.stride_y = p.grid.y.stride, a.stride_x = p.grid.x.stride;
+    a.taps_y = static_cast<int64_t>(offsets->y.size()), a.taps_x = static_cast<int64_t>(offsets->x.size());
+    a.offset_y = offsets->y.data(), a.offset_x = offsets->x.data();
+    return a;
+  });
+}
+
+}  // namespace
+
+void lower_grid(Lower& lower, const GridProblem& problem, bool depthwise, const GridOperands& operands) {
+  if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;
+  if (depthwise) lower_depthwise(lower, problem, operands);
+  else lower_direct(lower, problem, operands);
+}
+
+const OpDef& op_conv2d() {
+  static const OpDef def{.name = "conv2d", .infer = infer, .gradient = differentiate,
+                         .select = [](Select& select) { select_packed(select, false); }, .layout = layout, .lower = lower};
+  return def;
+}
+
+}  // namespace thaw

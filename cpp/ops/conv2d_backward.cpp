@@ -1,0 +1,202 @@
+// conv2d_backward_data(dy [N,K,oh,ow], weight) → dx: attributes of conv2d and input_shape [N,C,H,W].
+//   dx = sum over taps of weightᵀ dy: one grid per phase of the stride (ops/conv2d_geometry.h), run by the forward kernel.
+// conv2d_backward_weights(x, dy) → dweight [K,C/groups,kh,kw]: attributes of conv2d and weight_shape.
+#include <algorithm>
+#include <memory>
+
+#include "ops/conv2d_pack.h"
+
+namespace thaw {
+
+namespace {
+
+void check_dy(Infer& infer, size_t operand, const Conv2dShape& c) {
+  infer.expect_f32(operand, 4);
+  infer.expect_shape(operand, c.out());
+}
+
+Conv2dShape checked_shape(Infer& infer, const Shape& x, const Shape& weight) {
+  return conv2d_shape(infer.attrs(), x, weight,
+                      [&](const std::string& expected, const std::string& received) { infer.fail(expected, received); });
+}
+
+void infer_data(Infer& infer) {
+  const Shape x = infer.attrs().at("input_shape").as_ints();
+  check_dy(infer, 0, checked_shape(infer, x, infer.attrs().get("weight_shape", infer.shape(1))));
+  infer.output(DType::f32, x);
+}
+
+void layout_data(const Graph&, const Node&, Layouts& layouts) {
+  layouts.inputs[0] = layouts.outputs[0] = Layout::blocked;
+}
+
+void lower_data(Lower& lower) {
+  const Conv2dShape c =
+      conv2d_shape(lower.attrs(), lower.attrs().at("input_shape").as_ints(), lower.attrs().at("weight_shape").as_ints());
+  const std::vector<int64_t> offsets = packed_offsets(lower.attrs().at("pack"), c.weight);
+  const std::vector<Grid> grids = backward_grids(c);
+  for (size_t i = 0; i < grids.size(); ++i) {
+    GridProblem problem;
+    problem.grid = grids[i];
+    problem.channels = {c.out_channels(), c.in_channels(), c.groups};
+    problem.pictures = c.pictures();
+    problem.in_height = c.out_height, problem.in_width = c.out_width;
+    problem.out_height = c.x[2], problem.out_width = c.x[3];
+    problem.weights_offset = offsets[i];
+    lower_grid(lower, problem, c.depthwise(), {lower.input(0), lower.input(1), kNone, kNone, lower.output(0)});
+  }
+}
+
+void infer_weights(Infer& infer) {
+  infer.expect_f32(0, 4);
+  const Shape weight = infer.attrs().at("weight_shape").as_ints();
+  check_dy(infer, 1, checked_shape(infer, infer.shape(0), weight));
+  infer.output(DType::f32, weight);
+}
+
+void layout_weights(const Graph&, const Node&, Layouts& layouts) {
+  layouts.inputs[0] = layouts.inputs[1] = Layout::blocked;
+}
+
+constexpr int64_t kTileChannels = 128;           // of x and dy in one tile of a pointwise kernel
+constexpr int64_t kUnitBytes = 256 << 10;        // x and dy of one unit: well within a second-level cache
+constexpr int64_t kTasks = 24;
+constexpr int64_t kUnitPixels = 512;             // fewer would make the sums of a unit short
+constexpr int64_t kPartialBytes = 64 << 20;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct WeightsPlan {
+  Conv2dWeights args{};
+  Panels panels;
+  std::vector<Conv2dWeightsTile> tiles;
+};
+
+// Tiles of panels and input blocks: large enough to use each pixel often, small enough for their sums to stay in cache.
+void cut_tiles(WeightsPlan& plan, int64_t taps, int64_t vectors) {
+  const int64_t channels = taps == 1 ? kTileChannels : kTileChannels / 2;
+  const int64_t blocks = std::max<int64_t>(1, channels / kBlock), panels = std::max<int64_t>(1, channels / (vectors * kBlock));
+  const std::vector<Conv2dPanel>& all = plan.panels.panels;
+  const int32_t count = static_cast<int32_t>(all.size());
+  for (int32_t p = 0; p < count;) {
+    int32_t end = p + 1;
+    while (end < count && end - p < panels && all[end].in_block == all[p].in_block) ++end;
+    for (int32_t b = 0; b < all[p].in_blocks; b += static_cast<int32_t>(blocks))
+      plan.tiles.push_back({p, end - p, b, std::min(static_cast<int32_t>(blocks), all[p].in_blocks - b)});
+    p = end;
+  }
+}
+
+void set_grid(Conv2dWeights& a, const Conv2dShape& c) {
+  const bool pointwise = c.kernel_taps() == 1 && c.out_height == c.x[2] && c.out_width == c.x[3] && c.stride[0] == 1 &&
+                         c.stride[1] == 1 && c.padding == std::vector<int64_t>{0, 0, 0, 0};
+  a.rows = c.out_height;
+  a.cols = a.last_cols = c.out_width;
+  if (pointwise) {
+    // Without borders a plane is one long row, cut into rows of at most 64 pixels for the units' sake.
+    const int64_t pixels = a.rows * a.cols;
+    a.cols = divide_up(pixels, divide_up(pixels, 64));
+    a.rows = divide_up(pixels, a.cols);
+    a.last_cols = pixels - (a.rows - 1) * a.cols;
+  }
+  a.in_pitch = pointwise ? a.cols : a.in_width;
+}
+
+void cut_units(Conv2dWeights& a, const WeightsPlan& plan) {
+  int64_t blocks = 1;
+  for (const Conv2dWeightsTile& tile : plan.tiles) blocks = std::max<int64_t>(blocks, tile.blocks + tile.panels * 2);
+  const int64_t row = a.cols * blocks * kBlock * static_cast<int64_t>(sizeof(float));
+  const int64_t fit = std::max<int64_t>(1, kUnitBytes / row);
+  a.unit_pictures = std::max<int64_t>(1, std::min({fit / a.rows, divide_up(kUnitPixels, a.rows * a.cols), a.pictures}));
+  a.unit_rows = a.unit_pictures > 1 ? a.rows : divide_up(a.rows, divide_up(a.rows, fit));
+  const int64_t units = a.unit_pictures > 1 ? divide_up(a.pictures, a.unit_pictures) : a.pictures * divide_up(a.rows, a.unit_rows);
+  a.chunk_floats = plan.panels.floats;
+  const int64_t room = std::max<int64_t>(1, kPartialBytes / (a.chunk_floats * static_cast<int64_t>(sizeof(float))));
+  a.chunks = std::min({units, divide_up(kTasks, a.tile_count), room});
+}
+
+std::shared_ptr<WeightsPlan> plan_weights(const Conv2dShape& c, int64_t vectors) {
+  auto plan = std::make_shared<WeightsPlan>();
+  const Channels channels{c.in_channels(), c.out_channels(), c.groups};
+  plan->panels = panels_of(channels, c.kernel_taps(), vectors, true);
+  cut_tiles(*plan, c.kernel_taps(), vectors);
+  Conv2dWeights& a = plan->args;
+  a.pictures = c.pictures();
+  a.in_blocks = blocks_of(c.in_channels()), a.in_height = c.x[2], a.in_width = c.x[3];
+  a.out_blocks = blocks_of(c.out_channels()), a.out_pixels = c.out_height * c.out_width;
+  a.kernel_height = c.weight[2], a.kernel_width = c.weight[3];
+  a.stride_y = c.stride[0], a.stride_x = c.stride[1];
+  a.pad_top = c.padding[0], a.pad_left = c.padding[1];
+  a.dilation_y = c.dilation[0], a.dilation_x = c.dilation[1];
+  a.panels = plan->panels.panels.data();
+  a.tiles = plan->tiles.data();
+  a.tile_count = static_cast<int64_t>(plan->tiles.size());
+  set_grid(a, c);
+  cut_units(a, *plan);
+  return plan;
+}
+
+void lower_direct(Lower& lower, const Conv2dShape& c) {
+  const Conv2dWeightsKernels& kernels = conv2d_weights_kernels(lower.isa());
+  const auto plan = plan_weights(c, conv2d_kernels(lower.isa()).panel_vectors);
+  const Conv2dWeights& a = plan->args;
+  const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
+  const Buffer partial = lower.workspace(static_cast<size_t>(a.chunks * a.chunk_floats) * sizeof(float));
+  lower.launch(kernels.weights, a.tile_count * a.chunks, 0, [=](Run& run) {
+    Conv2dWeights args = plan->args;
+    args.x = run.f32(x), args.dy = run.f32(dy), args.partial = run.f32(partial);
+    return args;
+  });
+  lower.launch(kernels.join, c.out_channels(), 0, [=](Run& run) {
+    return Conv2dJoin{run.f32(partial), run.f32(dweight), plan->panels.panels.data(),
+                      static_cast<int64_t>(plan->panels.panels.size()), plan->args.chunks, plan->args.chunk_floats,
+                      c.in_channels(), c.out_channels(), c.groups, c.kernel_taps()};
+  });
+}
+
+void lower_depthwise(Lower& lower, const Conv2dShape& c) {
+  const DepthwiseKernels& kernels = depthwise_kernels(lower.isa());
+  const int64_t blocks = blocks_of(c.in_channels()), chunks = std::min(c.pictures(), divide_up(kTasks, blocks));
+  const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
+  const Buffer partial = lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * kBlock) * sizeof(float));
+  const auto fill = [=](Run& run) {
+    return DepthwiseWeights{run.f32(x), run.f32(dy), run.f32(partial), run.f32(dweight), c.pictures(), c.in_channels(), blocks,
+                            c.x[2], c.x[3], c.out_height, c.out_width, c.weight[2], c.weight[3], c.stride[0], c.stride[1],
+                            c.padding[0], c.padding[1], c.dilation[0], c.dilation[1], chunks};
+  };
+  lower.launch(kernels.weights, blocks * chunks, 0, fill);
+  lower.launch(kernels.join, blocks, 0, fill);
+}
+
+void lower_weights(Lower& lower) {
+  const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
+  if (c.depthwise()) lower_depthwise(lower, c);
+  else lower_direct(lower, c);
+}
+
+void select_weights(Select& select) {
+  const Node& node = select.node();
+  const Shape& x = select.graph().values[node.inputs[0]].shape;
+  const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
+  if (!c.depthwise()) {
+    select.declined("depthwise", "expected as many groups as input and output channels, received " + std::to_string(c.groups) +
+                                     " groups for a weight of shape " + to_string(c.weight));
+  }
+  select.choose(c.depthwise() ? "depthwise" : "direct");
+}
+
+}  // namespace
+
+const OpDef& op_conv2d_backward_data() {
+  static const OpDef def{.name = "conv2d_backward_data", .infer = infer_data,
+                         .select = [](Select& select) { select_packed(select, true); }, .layout = layout_data, .lower = lower_data};
+  return def;
+}
+
+const OpDef& op_conv2d_backward_weights() {
+  static const OpDef def{.name = "conv2d_backward_weights", .infer = infer_weights, .select = select_weights,
+                         .layout = layout_weights, .lower = lower_weights};
+  return def;
+}
+
+}  // namespace thaw

@@ -1,0 +1,200 @@
+// The cut of a convolution into bands and tasks. It follows from shapes alone; the results do not depend on it, since every
+// output is one chain of sums in one order (kernels/cpu/micro/conv2d_tile.h).
+#include <algorithm>
+
+#include "ops/conv2d_geometry.h"
+
+namespace thaw {
+
+namespace {
+
+constexpr int64_t kBandBytes = 384 << 10;    // bands of a task: well within a second-level cache
+constexpr int64_t kPanelBytes = 32 << 10;    // weights read again and again: the first-level cache
+constexpr int64_t kTaskWork = 8 << 20;       // multiplications of a task: about 0.1 ms
+constexpr int64_t kTasks = 16;               // tasks wanted of one launch, if they are not too small
+constexpr int64_t kMaxTaskBands = 32;        // the kernel's table
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+class Cut {
+ public:
+  Cut(const GridProblem& problem, const Conv2dKernels& kernels) : p_(problem), kernels_(kernels), plan_(std::make_shared<Conv2dPlan>()) {}
+
+  std::shared_ptr<Conv2dPlan> make() {
+    const GridAxis &y = p_.grid.y, &x = p_.grid.x;
+    Conv2d& a = plan_->args;
+    a.taps = static_cast<int64_t>(y.taps.size() * x.taps.size());
+    plan_->panels = panels_of(p_.channels, a.taps, kernels_.panel_vectors);
+    a.panels = plan_->panels.panels.data();
+    a.panel_count = static_cast<int64_t>(plan_->panels.panels.size());
+    a.pictures = p_.pictures;
+    a.in_blocks = blocks_of(p_.channels.in);
+    a.in_height = p_.in_height, a.in_width = p_.in_width;
+    a.out_channels = p_.channels.out;
+    a.out_blocks = blocks_of(p_.channels.out);
+    a.out_pixels = p_.out_height * p_.out_width;
+    choose_reading();
+    set_grid();
+    choose_bands();
+    set_taps();
+    choose_panels();
+    plan_->tasks = a.band_tasks * divide_up(a.panel_count, a.chunk_panels);
+    const size_t tables = 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(a.cols * a.interleave);
+    plan_->scratch = tables + (a.copy ? static_cast<size_t>(a.task_bands * a.band_floats) * sizeof(float) : 0);
+    return plan_;
+  }
+
+ private:
+  bool within(const GridAxis& axis, int64_t size) const {
+    if (axis.taps.empty()) return true;
+    return axis.stride == 1 && axis.taps.front().offset >= 0 && axis.size - 1 + axis.taps.back().offset < size;
+  }
+
+  /// Cost of a row of `pixels`: multiplications, but no tile is faster than its chain of sums allows.
+  double row_cost(int64_t pixels) const {
+    const int64_t tiles = divide_up(pixels, kernels_.tile_pixels);
+    const double each = static_cast<double>(pixels) / static_cast<double>(tiles) * static_cast<double>(kernels_.panel_vectors);
+    return static_cast<double>(tiles) * (std::max(each, 8.0) + 2.0);
+  }
+
+  // In place where every tap lies within the picture and rows are long enough; else from copies, in which pixels of several
+  // small pictures alternate, so that tiles are full.
+  void choose_reading() {
+    Conv2d& a = plan_->args;
+    const GridAxis &y = p_.grid.y, &x = p_.grid.x;
+    flat_ = a.taps == 1 && y.step == 1 && x.step == 1 && within(y, p_.in_height) && within(x, p_.in_width) &&
+            y.size == p_.in_height && x.size == p_.in_width;
+    const int64_t row = flat_ ? y.size * x.size : x.size;
+    a.interleave = 1;
+    for (int64_t g = 2; g <= std::min<int64_t>(p_.pictures, 16); ++g)
+      if (row_cost(row * g) / static_cast<double>(g) < 0.93 * row_cost(row * a.interleave) / static_cast<double>(a.interleave))
+        a.interleave = g;
+    if (row >= 2 * kernels_.tile_pixels) a.interleave = 1;
+    a.copy = a.interleave > 1 || !(flat_ || (within(y, p_.in_height) && within(x, p_.in_width)));
+    if (a.copy) flat_ = false;
+  }
+
+  // A plane read in place without borders is one long row: cut into rows of one tile.
+  void set_grid() {
+    Conv2d& a = plan_->args;
+    const GridAxis &y = p_.grid.y, &x = p_.grid.x;
+    if (flat_) {
+      const int64_t pixels = y.size * x.size, tiles = divide_up(pixels, kernels_.tile_pixels);
+      a.cols = divide_up(pixels, tiles);
+      a.rows = divide_up(pixels, a.cols);
+      a.last_cols = pixels - (a.rows - 1) * a.cols;
+      a.out_start = 0, a.out_row = a.cols, a.out_col = 1;
+      return;
+    }
+    a.rows = y.size, a.cols = a.last_cols = x.size;
+    a.out_start = y.start * p_.out_width + x.start;
+    a.out_row = y.step * p_.out_width, a.out_col = x.step;
+  }
+
+  /// Phases of the stride in which an axis has taps, and how far beyond the grid they reach.
+  static void set_axis(const GridAxis& axis, std::vector<int64_t>& phases, Conv2dCopyAxis& copy) {
+    const int64_t least = axis.taps.empty() ? 0 : axis.taps.front().offset;
+    copy = {axis.stride, least, 0, nullptr, 0};
+    for (const GridAxis::Tap& tap : axis.taps) {
+      const int64_t phase = (tap.offset - least) % axis.stride;
+      if (std::find(phases.begin(), phases.end(), phase) == phases.end()) phases.push_back(phase);
+      copy.extent = std::max(copy.extent, (tap.offset - least) / axis.stride);
+    }
+    if (phases.empty()) phases.push_back(0);
+    copy.slots = static_cast<int64_t>(phases.size());
+    copy.phase = phases.data();
+  }
+
+  int64_t input_blocks_of_task(int64_t panels) const {
+    const std::vector<Conv2dPanel>& all = plan_->panels.panels;
+    int64_t most = 0;
+    for (size_t first = 0; first < all.size(); first += static_cast<size_t>(panels)) {
+      const Conv2dPanel& last = all[std::min(all.size(), first + static_cast<size_t>(panels)) - 1];
+      most = std::max<int64_t>(most, last.in_block + last.in_blocks - all[first].in_block);
+    }
+    return most;
+  }
+
+  int64_t row_work() const {
+    const double work = static_cast<double>(plan_->args.cols * plan_->args.interleave) * static_cast<double>(plan_->panels.floats);
+    return static_cast<int64_t>(std::min(work, 4e18)) + 1;
+  }
+
+  /// Bytes of input that one more row of a band adds.
+  int64_t row_bytes() const {
+    const Conv2d& a = plan_->args;
+    const int64_t cols = a.copy ? a.copy_cols.slots * a.copy_cols.extent : a.cols;
+    return a.copy_rows.slots * cols * a.interleave * kBlock * a.in_blocks * static_cast<int64_t>(sizeof(float));
+  }
+
+  // Bands of as many rows as the cache holds, and no more than gives every thread something to do.
+  void choose_bands() {
+    Conv2d& a = plan_->args;
+    set_axis(p_.grid.y, plan_->row_phases, a.copy_rows);
+    set_axis(p_.grid.x, plan_->col_phases, a.copy_cols);
+    a.copy_cols.extent += a.cols;
+    const int64_t groups = divide_up(a.pictures, a.interleave);
+    const int64_t fit = std::max<int64_t>(1, kBandBytes / row_bytes() - a.copy_rows.extent);
+    const int64_t busy = std::max(divide_up(a.rows * groups, kTasks), divide_up(kTaskWork, row_work()));
+    // Rows copied for the border are paid for again by every band.
+    const int64_t least = 4 * a.copy_rows.extent;
+    a.bands = divide_up(a.rows, std::max(std::min(fit, busy), std::min(least, fit)));
+    a.band_rows = divide_up(a.rows, a.bands);
+    a.bands = divide_up(a.rows, a.band_rows);
+    a.copy_rows.extent += a.band_rows;
+    a.row_pitch = a.copy ? a.copy_cols.slots * a.copy_cols.extent : flat_ ? a.cols : a.in_width;
+  }
+
+  // Several small bands share one reading of the weights; few bands leave the panels to several tasks.
+  void choose_panels() {
+    Conv2d& a = plan_->args;
+    const int64_t groups = divide_up(a.pictures, a.interleave), all = groups * a.bands;
+    const int64_t band = a.band_rows * row_bytes();
+    const int64_t panel_work = std::max<int64_t>(1, a.band_rows * row_work() / a.panel_count);
+    a.task_bands = std::max<int64_t>(1, std::min({kBandBytes / band, all, kMaxTaskBands}));
+    // Bands are shared where that leaves enough tasks, counting those that panels can give.
+    const int64_t by_panels = std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / kTaskWork));
+    const int64_t bands_wanted = std::max<int64_t>(1, kTasks / by_panels);
+    a.task_bands = std::max<int64_t>(1, std::min(a.task_bands, all / bands_wanted));
+    a.band_tasks = divide_up(all, a.task_bands);
+    const int64_t chunks = std::min(divide_up(kTasks, a.band_tasks), by_panels);
+    a.chunk_panels = divide_up(a.panel_count, chunks);
+    a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent * a.row_pitch *
+                             a.interleave * kBlock : 0;
+    const int64_t block_bytes = std::max<int64_t>(1, a.taps) * kBlock * kernels_.panel_vectors * kBlock * 4;
+    a.chunk_blocks = std::max<int64_t>(1, kPanelBytes / block_bytes);
+  }
+
+  int64_t tap_pixels(const GridAxis::Tap& ty, const GridAxis::Tap& tx) const {
+    const Conv2d& a = plan_->args;
+    if (!a.copy) return ty.offset * a.in_width + tx.offset;
+    const auto slot = [](const std::vector<int64_t>& phases, int64_t distance, int64_t stride) {
+      return std::find(phases.begin(), phases.end(), distance % stride) - phases.begin();
+    };
+    const int64_t y = ty.offset - a.copy_rows.start, x = tx.offset - a.copy_cols.start;
+    const int64_t row = slot(plan_->row_phases, y, a.copy_rows.stride) * a.copy_rows.extent + y / a.copy_rows.stride;
+    return row * a.row_pitch + slot(plan_->col_phases, x, a.copy_cols.stride) * a.copy_cols.extent + x / a.copy_cols.stride;
+  }
+
+  void set_taps() {
+    Conv2d& a = plan_->args;
+    const int64_t rest = a.pictures % a.interleave;
+    for (const int64_t pictures : {a.interleave, rest})
+      for (const GridAxis::Tap& ty : p_.grid.y.taps)
+        for (const GridAxis::Tap& tx : p_.grid.x.taps) plan_->tap_offsets.push_back(tap_pixels(ty, tx) * pictures * kBlock);
+    a.tap_offsets = plan_->tap_offsets.data();
+  }
+
+  const GridProblem& p_;
+  const Conv2dKernels& kernels_;
+  std::shared_ptr<Conv2dPlan> plan_;
+  bool flat_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<Conv2dPlan> plan_direct(const GridProblem& problem, const Conv2dKernels& kernels) {
+  return Cut(problem, kernels).make();
+}
+
+}  // namespace thaw

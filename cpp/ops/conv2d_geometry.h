@@ -1,0 +1,88 @@
+#pragma once
+// The arithmetic of convolutions that needs no tensor: shapes, grids and taps, groups as panels, and the cut into tasks.
+#include <memory>
+#include <vector>
+
+#include "kernels/conv2d.h"
+#include "ops/op.h"
+
+namespace thaw {
+
+/// A convolution as its attributes and shapes state it.
+struct Conv2dShape {
+  Shape x;       // [N, C, H, W]
+  Shape weight;  // [K, C/groups, kh, kw]
+  int64_t out_height = 0, out_width = 0;
+  std::vector<int64_t> stride, padding, dilation;  // [y, x], [top, left, bottom, right], [y, x]
+  int64_t groups = 1;
+
+  int64_t pictures() const { return x[0]; }
+  int64_t in_channels() const { return x[1]; }
+  int64_t out_channels() const { return weight[0]; }
+  int64_t kernel_taps() const { return weight[2] * weight[3]; }
+  bool depthwise() const { return groups > 1 && groups == x[1] && groups == weight[0]; }
+  Shape out() const { return {x[0], weight[0], out_height, out_width}; }
+};
+
+/// Reads and checks attributes against shapes. `complain(expected, received)` must throw.
+Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight,
+                         const std::function<void(const std::string&, const std::string&)>& complain);
+/// The same for a node that has been checked before.
+Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight);
+
+/// One dimension of a grid: point i reads input positions i * stride + offset for each tap and stands for output position
+/// start + i * step.
+struct GridAxis {
+  int64_t size = 0, start = 0, step = 1, stride = 1;
+  struct Tap {
+    int64_t offset, kernel;  // input offset, position in the kernel
+  };
+  std::vector<Tap> taps;     // offsets ascending
+};
+
+struct Grid {
+  GridAxis y, x;
+  /// Positions in the kernel, ky * kw + kx, in the order of the kernels' taps.
+  std::vector<int64_t> taps(int64_t kernel_width) const;
+};
+
+Grid forward_grid(const Conv2dShape&);
+/// One grid per phase of the stride (its size may be 0), covering every pixel of dx once; the input is dy.
+std::vector<Grid> backward_grids(const Conv2dShape&);
+
+/// How channels connect: `in` and `out` channels in `groups` groups.
+struct Channels {
+  int64_t in = 0, out = 0, groups = 1;
+};
+
+struct Panels {
+  std::vector<Conv2dPanel> panels;
+  int64_t floats = 0;  // of the packed weights
+};
+
+/// Groups are merged until they fill whole blocks of 16 channels (block-diagonal weights), so any group size will do.
+/// `whole_blocks`: room for 16 channels in every block, also where fewer exist.
+Panels panels_of(const Channels&, int64_t taps, int64_t vectors, bool whole_blocks = false);
+
+/// Arguments of the direct kernel without operands, the arrays they point to, and the launch.
+struct Conv2dPlan {
+  Conv2d args{};
+  Panels panels;
+  std::vector<int64_t> tap_offsets, row_phases, col_phases;
+  int64_t tasks = 0;
+  size_t scratch = 0;
+};
+
+/// Operands of one grid: pictures [pictures, channels.in, in_height, in_width] → planes of out_height × out_width.
+struct GridProblem {
+  Grid grid;
+  Channels channels;
+  int64_t pictures = 0, in_height = 0, in_width = 0, out_height = 0, out_width = 0;
+  int64_t weights_offset = 0;  // of this grid in the packed value
+};
+
+std::shared_ptr<Conv2dPlan> plan_direct(const GridProblem&, const Conv2dKernels&);
+
+inline int64_t blocks_of(int64_t channels) { return (channels + kBlock - 1) / kBlock; }
+
+}  // namespace thaw

@@ -1,0 +1,124 @@
+// conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
+// Attributes: form "direct" | "depthwise", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of 16
+// outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
+#include "ops/conv2d_pack.h"
+
+#include <memory>
+
+namespace thaw {
+
+namespace {
+
+/// What the attributes say, at an input size that does not matter to the weights.
+Conv2dShape shape_of(const Json& attrs, const Shape& weight) {
+  Conv2dShape c;
+  c.weight = weight;
+  c.groups = attrs.get("groups", 1);
+  c.stride = attrs.get("stride", std::vector<int64_t>{1, 1});
+  c.padding = attrs.get("padding", std::vector<int64_t>{0, 0, 0, 0});
+  c.dilation = attrs.get("dilation", std::vector<int64_t>{1, 1});
+  c.x = {1, weight[1] * c.groups, c.stride[0], c.stride[1]};
+  return c;
+}
+
+std::vector<Grid> grids_of(const Json& attrs, const Conv2dShape& c) {
+  if (attrs.get("backward", false)) return backward_grids(c);
+  return {forward_grid(c)};
+}
+
+struct PackPlan {
+  Panels panels;
+  std::vector<int64_t> taps;
+};
+
+void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t offset) {
+  const bool backward = lower.attrs().get("backward", false);
+  auto plan = std::make_shared<PackPlan>();
+  plan->taps = grid.taps(c.weight[3]);
+  Channels channels{c.in_channels(), c.out_channels(), c.groups};
+  if (backward) std::swap(channels.in, channels.out);
+  plan->panels = panels_of(channels, static_cast<int64_t>(plan->taps.size()), lower.attrs().get("vectors", 1));
+  const int64_t count = static_cast<int64_t>(plan->panels.panels.size());
+  const Buffer weight = lower.input(0), packed = lower.output(0);
+  const int64_t kernel_taps = c.kernel_taps();
+  lower.launch(conv2d_kernels(lower.isa()).pack, count, 0, [=](Run& run) {
+    return Conv2dPack{run.f32(weight), run.f32(packed) + offset, plan->panels.panels.data(), count, channels.in, channels.out,
+                      channels.groups, backward, kernel_taps, static_cast<int64_t>(plan->taps.size()), plan->taps.data()};
+  });
+}
+
+void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t offset) {
+  auto plan = std::make_shared<PackPlan>();
+  plan->taps = grid.taps(c.weight[3]);
+  const Buffer weight = lower.input(0), packed = lower.output(0);
+  const int64_t channels = c.weight[0], kernel_taps = c.kernel_taps();
+  lower.launch(depthwise_kernels(lower.isa()).pack, blocks_of(channels), 0, [=](Run& run) {
+    return DepthwisePack{run.f32(weight), run.f32(packed) + offset, channels, kernel_taps,
+                         static_cast<int64_t>(plan->taps.size()), plan->taps.data()};
+  });
+}
+
+int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
+  const int64_t taps = static_cast<int64_t>(grid.y.taps.size() * grid.x.taps.size());
+  if (attrs.at("form").as_string() == "depthwise") return blocks_of(c.weight[0]) * taps * kBlock;
+  Channels channels{c.in_channels(), c.out_channels(), c.groups};
+  if (attrs.get("backward", false)) std::swap(channels.in, channels.out);
+  return panels_of(channels, taps, attrs.get("vectors", 1)).floats;
+}
+
+void infer(Infer& infer) {
+  infer.expect_f32(0, 4);
+  infer.output(DType::f32, {packed_offsets(infer.attrs(), infer.shape(0)).back()});
+}
+
+void lower(Lower& lower) {
+  const Shape& weight = lower.in(0).shape;
+  const Conv2dShape c = shape_of(lower.attrs(), weight);
+  const std::vector<int64_t> offsets = packed_offsets(lower.attrs(), weight);
+  const bool depthwise = lower.attrs().at("form").as_string() == "depthwise";
+  const std::vector<Grid> grids = grids_of(lower.attrs(), c);
+  for (size_t i = 0; i < grids.size(); ++i) {
+    if (offsets[i] == offsets[i + 1]) continue;
+    if (depthwise) lower_depthwise(lower, c, grids[i], offsets[i]);
+    else lower_direct(lower, c, grids[i], offsets[i]);
+  }
+}
+
+}  // namespace
+
+std::vector<int64_t> packed_offsets(const Json& attrs, const Shape& weight) {
+  const Conv2dShape c = shape_of(attrs, weight);
+  std::vector<int64_t> offsets{0};
+  for (const Grid& grid : grids_of(attrs, c)) offsets.push_back(offsets.back() + grid_floats(attrs, c, grid));
+  return offsets;
+}
+
+void select_packed(Select& select, bool backward) {
+  Node& node = select.node();
+  const Shape weight = select.graph().values[node.inputs[1]].shape;
+  const int64_t groups = node.attrs.get("groups", 1);
+  const bool depthwise = groups > 1 && groups == weight[0] && weight[1] == 1;
+  if (!depthwise) {
+    select.declined("depthwise", "expected as many groups as input and output channels, received " + std::to_string(groups) +
+                                     " groups for a weight of shape " + to_string(weight));
+  }
+  const std::string form = depthwise ? "depthwise" : "direct";
+  Json attrs = Json::object().set("form", form).set("groups", groups);
+  if (!depthwise) attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
+  if (backward) {
+    attrs.set("backward", true);
+    for (const char* name : {"stride", "padding", "dilation"})
+      if (const Json* value = node.attrs.find(name)) attrs.set(name, *value);
+  }
+  node.attrs.set("weight_shape", weight).set("pack", attrs);
+  const ValueId packed = select.before("conv2d_pack", {node.inputs[1]}, attrs);
+  select.node().inputs[1] = packed;
+  select.choose(form);
+}
+
+const OpDef& op_conv2d_pack() {
+  static const OpDef def{.name = "conv2d_pack", .infer = infer, .lower = lower};
+  return def;
+}
+
+}  // namespace thaw

@@ -1,0 +1,265 @@
+// conv2d, forward and both gradients, against loops in double: every instruction set, many shapes, both orders of tasks;
+// and the bits of a picture do not depend on the batch around it.
+#include "harness.h"
+
+using namespace thaw;
+using harness::noise;
+
+namespace {
+
+struct Conv {
+  int64_t n, c, h, w, k, kh, kw;
+  std::vector<int64_t> stride = {1, 1}, padding = {0, 0, 0, 0}, dilation = {1, 1};
+  int64_t groups = 1;
+  bool bias = true;
+
+  int64_t oh() const { return (h + padding[0] + padding[2] - dilation[0] * (kh - 1) - 1) / stride[0] + 1; }
+  int64_t ow() const { return (w + padding[1] + padding[3] - dilation[1] * (kw - 1) - 1) / stride[1] + 1; }
+  Shape x() const { return {n, c, h, w}; }
+  Shape weight() const { return {k, c / groups, kh, kw}; }
+  Shape y() const { return {n, k, oh(), ow()}; }
+  Json attrs() const {
+    return Json::object().set("stride", stride).set("padding", padding).set("dilation", dilation).set("groups", groups);
+  }
+  std::string text() const {
+    return to_string(x()) + " * " + to_string(weight()) + " " + attrs().dump();
+  }
+};
+
+/// Calls body(y index, x index, weight index) for every product of the convolution.
+template <class Body>
+void each_product(const Conv& c, const Body& body) {
+  const int64_t group_in = c.c / c.groups, group_out = c.k / c.groups;
+  for (int64_t n = 0; n < c.n; ++n)
+    for (int64_t k = 0; k < c.k; ++k)
+      for (int64_t oy = 0; oy < c.oh(); ++oy)
+        for (int64_t ox = 0; ox < c.ow(); ++ox)
+          for (int64_t i = 0; i < group_in; ++i)
+            for (int64_t ky = 0; ky < c.kh; ++ky)
+              for (int64_t kx = 0; kx < c.kw; ++kx) {
+                const int64_t iy = oy * c.stride[0] + ky * c.dilation[0] - c.padding[0];
+                const int64_t ix = ox * c.stride[1] + kx * c.dilation[1] - c.padding[1];
+                if (iy < 0 || ix < 0 || iy >= c.h || ix >= c.w) continue;
+                body(((n * c.k + k) * c.oh() + oy) * c.ow() + ox,
+                     ((n * c.c + k / group_out * group_in + i) * c.h + iy) * c.w + ix,
+                     ((k * group_in + i) * c.kh + ky) * c.kw + kx);
+              }
+}
+
+struct Expected {
+  std::vector<double> y, dx, dweight, dbias;
+};
+
+Expected reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& bias,
+                   const std::vector<double>& dy) {
+  Expected e;
+  const int64_t pixels = c.oh() * c.ow();
+  e.y.resize(static_cast<size_t>(count(c.y())));
+  e.dx.resize(x.size());
+  e.dweight.resize(w.size());
+  e.dbias.resize(static_cast<size_t>(c.k));
+  for (size_t i = 0; i < e.y.size(); ++i) {
+    const size_t k = i / static_cast<size_t>(pixels) % static_cast<size_t>(c.k);
+    if (c.bias) e.y[i] = bias[k];
+    e.dbias[k] += dy[i];
+  }
+  each_product(c, [&](int64_t y, int64_t xi, int64_t wi) {
+    e.y[y] += x[xi] * w[wi];
+    e.dx[xi] += dy[y] * w[wi];
+    e.dweight[wi] += dy[y] * x[xi];
+  });
+  return e;
+}
+
+harness::Builder conv2d(const Conv& c) {
+  return [c](Graph& graph, const std::vector<ValueId>& ids) {
+    return graph.nodes[graph.append("conv2d", "node", ids, c.attrs())].outputs[0];
+  };
+}
+
+void verify(const Conv& c) {
+  const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
+  const std::vector<double> x = noise(count(c.x()), 1), w = noise(count(c.weight()), 2), bias = noise(c.k, 3);
+  const Expected want = reference(c, x, w, bias, noise(count(c.y()), 77));
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    if (!isa_usable(isa)) continue;
+    harness::Setup setup{isa, true, true, false, false};
+    const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
+    const std::string where = std::string(isa_name(isa)) + " " + c.text();
+    harness::expect_close(got.output, want.y, 3e-6, where);
+    harness::expect_close(got.gradients[0], want.dx, 3e-6, where + " dx");
+    harness::expect_close(got.gradients[1], want.dweight, 3e-6, where + " dweight");
+    if (c.bias) harness::expect_close(got.gradients[2], want.dbias, 3e-6, where + " dbias");
+    setup.backwards = true;
+    const harness::Result again = harness::run_graph(operands, conv2d(c), setup);
+    CHECK(again.output == got.output && again.gradients == got.gradients);
+  }
+}
+
+/// A picture alone, and the same picture last in a batch.
+void same_bits_in_any_batch(Conv c, int64_t batch) {
+  const int64_t each = c.c * c.h * c.w, out = c.k * c.oh() * c.ow();
+  const std::vector<double> x = noise(each * batch, 1);
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    if (!isa_usable(isa)) continue;
+    const harness::Setup setup{isa, true, false, false, false};
+    c.n = batch;
+    const auto all = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}}, conv2d(c), setup).output;
+    c.n = 1;
+    const std::vector<double> last(x.end() - each, x.end());
+    // The same weights: noise follows from the operand's place and size.
+    const auto alone = harness::run_graph({{c.x(), last}, {c.weight()}, {{c.k}}}, conv2d(c), setup).output;
+    CHECK(std::equal(alone.begin(), alone.end(), all.end() - out));
+  }
+}
+
+void channels() {
+  for (const int64_t in : {1, 3, 16, 24, 58, 116})
+    for (const int64_t out : {1, 16, 24, 58}) {
+      verify({2, in, 6, 7, out, 1, 1});
+      verify({1, in, 5, 9, out, 3, 3, {1, 1}, {1, 1, 1, 1}});
+    }
+  verify({1, 58, 9, 9, 116, 3, 3, {2, 2}, {1, 1, 1, 1}});
+  verify({2, 116, 4, 4, 116, 1, 1, {2, 2}});
+  verify({1, 300, 15, 15, 70, 1, 1});
+  verify({1, 130, 14, 14, 64, 3, 3, {1, 1}, {1, 1, 1, 1}});
+}
+
+void strides_and_padding() {
+  verify({2, 3, 37, 37, 20, 7, 7, {2, 2}, {3, 3, 3, 3}});
+  verify({1, 3, 47, 39, 16, 11, 11, {4, 4}, {2, 2, 2, 2}});
+  verify({1, 17, 13, 12, 33, 3, 3, {2, 1}, {1, 0, 2, 1}});
+  verify({1, 17, 13, 12, 33, 3, 2, {1, 3}, {0, 1, 1, 0}});
+  verify({1, 5, 16, 16, 7, 5, 5, {3, 3}, {4, 4, 4, 4}});
+  verify({1, 8, 14, 17, 8, 3, 3, {1, 1}, {2, 2, 2, 2}, {2, 2}});
+  verify({1, 8, 20, 17, 8, 3, 3, {2, 2}, {2, 3, 4, 1}, {3, 2}});
+  verify({1, 20, 10, 10, 20, 3, 3});
+  verify({2, 20, 5, 5, 20, 5, 5});
+  verify({1, 4, 3, 3, 4, 2, 2, {4, 4}, {1, 1, 1, 1}});
+  verify({1, 4, 2, 3, 6, 1, 1, {3, 3}});
+  verify({2, 4, 1, 30, 6, 1, 9, {1, 1}, {0, 4, 0, 4}});
+}
+
+void small_pictures() {
+  for (const int64_t size : {1, 2, 4, 7, 8})
+    for (const int64_t pictures : {1, 3, 5, 9}) {
+      verify({pictures, 20, size, size, 36, 1, 1});
+      verify({pictures, 20, size, size, 36, 3, 3, {1, 1}, {1, 1, 1, 1}});
+    }
+  verify({7, 20, 7, 7, 36, 3, 3, {2, 2}, {1, 1, 1, 1}});
+  verify({3, 20, 8, 8, 36, 3, 3, {2, 2}, {1, 1, 1, 1}});
+}
+
+void groups() {
+  const std::vector<int64_t> one = {1, 1, 1, 1};
+  verify({2, 24, 9, 9, 24, 3, 3, {1, 1}, one, {1, 1}, 24});
+  verify({2, 58, 19, 23, 58, 3, 3, {2, 2}, one, {1, 1}, 58});
+  verify({1, 16, 13, 29, 16, 5, 5, {1, 2}, {2, 2, 2, 2}, {1, 1}, 16});
+  verify({1, 20, 12, 12, 20, 3, 3, {1, 1}, {2, 2, 2, 2}, {2, 2}, 20, false});
+  verify({1, 6, 2, 2, 6, 3, 3, {1, 1}, one, {1, 1}, 6});
+  verify({1, 32, 8, 9, 32, 3, 3, {1, 1}, one, {1, 1}, 8});
+  verify({1, 64, 8, 9, 64, 3, 3, {2, 2}, one, {1, 1}, 2});
+  verify({1, 96, 7, 7, 48, 1, 1, {1, 1}, {0, 0, 0, 0}, {1, 1}, 3});
+  verify({2, 58, 6, 6, 58, 1, 1, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2});
+  verify({1, 12, 6, 6, 24, 3, 3, {1, 1}, one, {1, 1}, 12});
+  verify({1, 24, 6, 6, 24, 3, 3, {1, 1}, one, {1, 1}, 3});
+  verify({1, 21, 6, 6, 28, 3, 3, {1, 1}, one, {1, 1}, 7});
+  verify({1, 96, 6, 6, 96, 3, 3, {1, 1}, one, {1, 1}, 3});
+}
+
+void batches() {
+  same_bits_in_any_batch({1, 20, 7, 7, 36, 3, 3, {1, 1}, {1, 1, 1, 1}}, 5);
+  same_bits_in_any_batch({1, 20, 1, 1, 36, 1, 1}, 33);
+  same_bits_in_any_batch({1, 3, 31, 29, 20, 7, 7, {2, 2}, {3, 3, 3, 3}}, 3);
+  same_bits_in_any_batch({1, 600, 7, 7, 48, 1, 1}, 9);
+  same_bits_in_any_batch({1, 24, 9, 9, 24, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 24}, 4);
+}
+
+double activated(const std::string& kind, double v) {
+  const double alpha = 0.1;
+  if (kind == "relu") return std::max(v, 0.0);
+  if (kind == "relu6") return std::min(std::max(v, 0.0), 6.0);
+  if (kind == "leaky_relu") return v < 0 ? alpha * v : v;
+  const double hard = std::min(std::max(v + 3, 0.0), 6.0) / 6;
+  if (kind == "hard_swish") return v * hard;
+  if (kind == "hard_sigmoid") return hard;
+  if (kind == "silu") return v / (1 + std::exp(-v));
+  if (kind == "sigmoid") return 1 / (1 + std::exp(-v));
+  if (kind == "tanh") return std::tanh(v);
+  if (kind == "gelu") return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
+  return v;
+}
+
+/// Inputs so small that bounded activations are not compared at sums much larger than themselves.
+std::vector<double> halved(std::vector<double> values, int times) {
+  for (double& v : values) v = std::ldexp(v, -times);
+  return values;
+}
+
+/// Residual and activation inside the convolution, dense and depthwise, and channels summed in several parts.
+void fused() {
+  const char* const kinds[] = {"none", "relu", "relu6", "leaky_relu", "hard_swish", "hard_sigmoid", "silu", "sigmoid", "tanh", "gelu"};
+  for (const Conv& c : {Conv{2, 40, 5, 6, 20, 3, 3, {1, 1}, {1, 1, 1, 1}}, Conv{1, 600, 5, 6, 40, 1, 1},
+                        Conv{1, 20, 9, 12, 20, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 20}})
+    for (const char* kind : kinds)
+      for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+        if (!isa_usable(isa)) continue;
+        const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+          const Json attrs = c.attrs().set("activation", kind).set("alpha", 0.1);
+          return graph.nodes[graph.append("conv2d", "node", ids, attrs)].outputs[0];
+        };
+        const std::vector<double> x = halved(noise(count(c.x()), 1), 4);
+        const auto got = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}, {c.y()}}, build, {isa, true, false, false, false});
+        const std::vector<double> residual = noise(count(c.y()), 4);
+        std::vector<double> want = reference(c, x, noise(count(c.weight()), 2), noise(c.k, 3), std::vector<double>(residual.size(), 0.0)).y;
+        for (size_t i = 0; i < want.size(); ++i) want[i] = activated(kind, want[i] + residual[i]);
+        harness::expect_close(got.output, want, 3e-6, std::string(isa_name(isa)) + " " + kind + " " + c.text());
+      }
+}
+
+void folding() {
+  const auto fold_weight = [](Graph& graph, const std::vector<ValueId>& ids) {
+    return graph.nodes[graph.append("fold_batch_norm_weight", "node", ids, Json::object().set("eps", 0.5))].outputs[0];
+  };
+  const auto fold_bias = [](Graph& graph, const std::vector<ValueId>& ids) {
+    return graph.nodes[graph.append("fold_batch_norm_bias", "node", ids, Json::object().set("eps", 0.5))].outputs[0];
+  };
+  const std::vector<double> variance = {0.5, 3.5};
+  const harness::Setup setup{Isa::scalar, false, false, false, false};
+  const auto weight = harness::run_graph({{{2, 1, 1, 2}, {1, 2, 3, 4}}, {{2}, {2, 4}}, {{2}, {9, 9}}, {{2}, variance}}, fold_weight, setup);
+  harness::expect_close(weight.output, {2, 4, 6, 8}, 1e-7, "folded weight");
+  const auto bias = harness::run_graph({{{2}, {1, 2}}, {{2}, {2, 4}}, {{2}, {10, 20}}, {{2}, {3, 5}}, {{2}, variance}}, fold_bias, setup);
+  harness::expect_close(bias.output, {6, 14}, 1e-7, "folded bias");
+  harness::Operand absent{{2}};
+  absent.absent = true;
+  const auto bare = harness::run_graph({absent, absent, absent, {{2}, {3, 5}}, {{2}, variance}}, fold_bias, setup);
+  harness::expect_close(bare.output, {-3, -2.5}, 1e-7, "folded bias without operands");
+}
+
+void errors() {
+  const auto call = [](Conv c, const Json& attrs) {
+    const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+      return graph.nodes[graph.append("conv2d", "node", ids, attrs)].outputs[0];
+    };
+    harness::run_graph({{c.x()}, {c.weight()}}, build, {Isa::scalar, true, false, false, false});
+  };
+  const Conv c{1, 4, 5, 5, 6, 3, 3};
+  CHECK_THROWS("ERR_SHAPE", call(c, Json::object().set("groups", 4)));
+  CHECK_THROWS("ERR_SHAPE", call(c, Json::object().set("stride", Shape{0, 1})));
+  CHECK_THROWS("ERR_SHAPE", call(c, Json::object().set("padding", Shape{1, 1})));
+  CHECK_THROWS("ERR_SHAPE", call({1, 4, 2, 5, 6, 3, 3}, Json::object()));
+}
+
+}  // namespace
+
+int main() {
+  channels();
+  strides_and_padding();
+  small_pictures();
+  groups();
+  batches();
+  fused();
+  folding();
+  errors();
+  return check::result();
+}
