@@ -13,13 +13,14 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(after)
         self.added = after - before
+        self.relu = nn.ReLU()
 
     def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
         if self.added:
             half = self.added // 2
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
-        return F.relu(y + x)
+        return self.relu(y + x)
 
 
 class CifarResNet(nn.Module):
@@ -31,12 +32,13 @@ class CifarResNet(nn.Module):
         self.layer1 = nn.Sequential(*[Block(16, 16) for _ in range(blocks)])
         self.layer2 = nn.Sequential(Block(16, 32), *[Block(32, 32) for _ in range(blocks - 1)])
         self.layer3 = nn.Sequential(Block(32, 64), *[Block(64, 64) for _ in range(blocks - 1)])
+        self.relu = nn.ReLU()
         self.linear = nn.Linear(64, num_classes)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
