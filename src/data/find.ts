@@ -1,7 +1,7 @@
 /** From a folder or a list to pictures with their parts and targets, before anything is checked. */
 import { join } from 'node:path';
 
-import { type FoundPart, findLabelled, isFolder, keyOf, listFolder } from './folder.js';
+import { type FoundPart, findLabelled, isFolder, keyOf, listFolder } from './scan.js';
 import { readList } from './list.js';
 import { type Part, partOf } from './names.js';
 import type { HeadKind } from './types.js';

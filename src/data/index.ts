@@ -3,7 +3,7 @@ export { fromArrays, fromPictures } from './dataset.js';
 export type { PictureEntry, TargetDescription } from './dataset.js';
 export { decode } from './decode.js';
 export type { DecodeOptions } from './decode.js';
-export { imageFolder } from './image-folder.js';
+export { imageFolder } from './folder.js';
 export { batches, preparePictures } from './loader.js';
 export type { PrepareOptions } from './loader.js';
 export { pictureStore } from './store.js';
