@@ -106,6 +106,8 @@ export const FINE_TUNE_DEFAULTS = {
 export const FIXED = {
   /** Samples a batch when features are computed or data is only predicted. Bits do not depend on it. */
   inferenceBatch: 32,
+  /** Bytes of decoded pictures kept from epoch to epoch, training and validation each. */
+  decodedBytes: 256 * 1024 ** 2,
   /** Epochs without improvement before a run with early stopping ends. */
   patience: 3,
   /** A label of a multi-label head applies from this probability on. */

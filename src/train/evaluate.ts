@@ -26,7 +26,7 @@ export async function evaluate(net: Network, data: TrainingData, options: Evalua
   agreeOnLabels(net, data, 'the data');
   const sheet = new ScoreSheet(net);
   const skipped: SkippedFile[] = [];
-  const reading = { ...options, targets: true, skipped: (files: SkippedFile[]) => void skipped.push(...files) };
+  const reading = { ...options, targets: true, skipped: (file: SkippedFile) => void skipped.push(file) };
   for await (const { batch, result } of inferAll(net, data, reading)) sheet.add(batch, result);
   return { ...measure(net, sheet.scored(), options.metrics, options.threshold), skipped };
 }

@@ -47,7 +47,7 @@ export async function features(
     ...options,
     targets: false,
     outputs: [layer],
-    skipped: (files: SkippedFile[]) => void skipped.push(...files),
+    skipped: (file: SkippedFile) => void skipped.push(file),
   };
   for await (const { batch, result } of inferAll(net, data, reading)) {
     const value = result.outputs[0]!;

@@ -69,7 +69,7 @@ export async function predict(
 export async function predictAll(
   net: Network,
   data: Dataset,
-  options: PredictOptions & { skipped?: (files: SkippedFile[]) => void } = {},
+  options: PredictOptions & { skipped?: (file: SkippedFile) => void } = {},
 ): Promise<Prediction[][]> {
   net.assertAlive();
   const { skipped = refuse } = options;
@@ -85,10 +85,8 @@ export async function predictAll(
   return found;
 }
 
-function refuse(files: SkippedFile[]): void {
-  const [first] = files;
-  if (first)
-    throw new ThawError(first.code, `expected a readable picture for predict, received ${first.file}: ${first.reason}`);
+function refuse({ code, file, reason }: SkippedFile): void {
+  throw new ThawError(code, `expected a readable picture for predict, received ${file}: ${reason}`);
 }
 
 /** What one row of scores means. */

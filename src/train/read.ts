@@ -21,7 +21,7 @@ export interface ReadOptions {
 export async function* inferAll(
   net: Network,
   data: TrainingData,
-  options: ReadOptions & { targets: boolean; outputs?: string[]; skipped?: (files: SkippedFile[]) => void },
+  options: ReadOptions & { targets: boolean; outputs?: string[]; skipped?: (file: SkippedFile) => void },
 ): AsyncGenerator<{ batch: Batch; result: PlanResult }> {
   const { signal, progress, outputs } = options;
   const total = 'length' in data ? data.length : null;
@@ -33,10 +33,10 @@ export async function* inferAll(
     ...(net.graph.inputs[0] && { input: net.graph.inputs[0].name }),
     ...(options.targets && { target: targetEncoding(net) }),
     strict: options.strict ?? false,
+    ...(options.skipped && { onSkip: options.skipped }),
     ...(signal && { signal }),
   });
   for await (const batch of loaded) {
-    options.skipped?.(batch.skipped);
     const shapes = Object.fromEntries(Object.entries(batch.inputs).map(([name, { shape }]) => [name, [...shape]]));
     const run = { graph: net.graph, shapes, tensors: batch.inputs, signal, ...(outputs && { outputs }) };
     yield { batch, result: await runPlan(net, 'run', run) };

@@ -9,11 +9,9 @@ import type { EndReason, EpochEvent, FitEvent, FitResult } from './events.js';
  * - Leaving the loop (`break`), `stop()` and the signal end it after the current step, with a usable network.
  * - A failure is thrown to the loop that reads it; without one, to whoever awaits.
  */
-export interface FitRun extends AsyncIterable<FitEvent>, PromiseLike<FitResult> {
+export interface FitRun extends AsyncIterable<FitEvent>, Pick<Promise<FitResult>, 'then' | 'catch' | 'finally'> {
   /** Ends the run after the current step; resolves when the network is free. */
   stop(): Promise<FitResult>;
-  catch<T = never>(onrejected?: ((reason: unknown) => T | PromiseLike<T>) | null): Promise<FitResult | T>;
-  finally(onfinally?: (() => void) | null): Promise<FitResult>;
 }
 
 /** What the work of a run has of it. */

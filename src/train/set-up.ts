@@ -1,8 +1,9 @@
 import { pictureStore } from '../data/store.js';
-import type { PictureStore, SkippedFile } from '../data/types.js';
+import type { SkippedFile } from '../data/types.js';
 import { expected } from '../errors.js';
 import type { Network } from '../network/network.js';
 import { batchSizes, stepsPerEpoch } from './batches.js';
+import { FIXED } from './defaults.js';
 import type { StartEvent } from './events.js';
 import type { FeatureCache, Feed } from './feature-cache.js';
 import { headParameters } from './head.js';
@@ -27,7 +28,13 @@ export interface SetUp {
  * Looks at data and network: labels, scaling of targets, weights of the loss, shapes.
  * @throws ERR_LABELS, ERR_DATA, ERR_OPTION
  */
-export async function setUp(net: Network, data: TrainingData, settings: Settings, control: RunControl): Promise<SetUp> {
+export async function setUp(
+  net: Network,
+  data: TrainingData,
+  settings: Settings,
+  control: RunControl,
+  onSkip: (file: SkippedFile) => void,
+): Promise<SetUp> {
   checkData(data, settings);
   agreeOnLabels(net, data, 'the training data');
   if (settings.validation) agreeOnLabels(net, settings.validation, 'the validation data');
@@ -36,10 +43,14 @@ export async function setUp(net: Network, data: TrainingData, settings: Settings
     net.setHeadMeaning({ scaling: scalingOf(targets, net.head.outputs) });
   }
   const loss = lossSetup(net, settings, targets);
-  const pictures = pictureStore();
-  const source = new Source(data, sourceOptions(net, settings, pictures, true));
+  const options = { ...sourceOptions(net, settings), onSkip };
+  const source = new Source(data, {
+    ...options,
+    augment: settings.augment,
+    pictures: pictureStore(FIXED.decodedBytes),
+  });
   const validation =
-    settings.validation && new Source(settings.validation, sourceOptions(net, settings, pictureStore(), false));
+    settings.validation && new Source(settings.validation, { ...options, pictures: pictureStore(FIXED.decodedBytes) });
   const feed: Feed = {
     graph: net.trainingGraph(net.head.kind, loss.options),
     inputShapes: await source.inputShapes(control.signal),
@@ -64,17 +75,14 @@ async function neededTargets(net: Network, data: TrainingData, settings: Setting
   return allTargets(data, signal);
 }
 
-function sourceOptions(net: Network, settings: Settings, pictures: PictureStore, training: boolean): SourceOptions {
-  const { augment, seed, strict } = settings;
+function sourceOptions(net: Network, { seed, strict }: Settings): SourceOptions {
   return {
     session: net.session,
     ...(net.preprocessing && { preprocessing: net.preprocessing }),
     ...(net.graph.inputs[0] && { input: net.graph.inputs[0].name }),
     target: targetEncoding(net),
-    ...(training && { augment }),
     seed,
     strict,
-    pictures,
   };
 }
 
@@ -118,14 +126,12 @@ export async function fillFeatures(
   features: FeatureCache,
   version: number,
   control: RunControl,
-  skipped: (files: SkippedFile[]) => void,
 ): Promise<void> {
   const parts = [{ source, version }, ...(validation ? [{ source: validation, version: 0 }] : [])];
   for (const part of parts) {
     if (part.source.surveyed(part.version, features) || features.full) continue;
     let done = 0;
     for await (const batch of part.source.survey(part.version, features, control.signal)) {
-      skipped(batch.skipped);
       await features.fill(batch, control.signal);
       done += batch.size;
       control.emit({ type: 'progress', task: 'features', done, total: part.source.length });

@@ -9,7 +9,6 @@ import { identityOf, readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import type { Identity } from './checkpoint.js';
 import type { EpochEvent, FitResult, ValidationMetrics } from './events.js';
 import { FeatureCache } from './feature-cache.js';
-import { argmax } from './metrics.js';
 import { isBetter, metricValue } from './options.js';
 import type { Settings } from './options.js';
 import type { Phase } from './phases.js';
@@ -17,9 +16,10 @@ import type { PlanResult } from './plans.js';
 import type { RunControl } from './run.js';
 import { fillFeatures, keepOrigin, rowsOfStep, setUp, startEvent } from './set-up.js';
 import type { SetUp } from './set-up.js';
-import { freshState } from './state.js';
+import { advance, count, freshState, reopen } from './state.js';
 import type { TrainingState } from './state.js';
 import type { TrainingData } from './options.js';
+import { checkTrainable, explained, isAbort } from './failures.js';
 import { Updates } from './update.js';
 import { validate } from './validate.js';
 
@@ -31,6 +31,8 @@ export class Trainer {
   #up!: SetUp;
   readonly #best: BestWeights;
   #toldFull = false;
+  /** Whether the position is that of this run, and may be written to its checkpoint. */
+  #underway = false;
   #validation: ValidationMetrics | undefined;
   #begun = performance.now();
 
@@ -47,8 +49,10 @@ export class Trainer {
 
   async run(): Promise<FitResult> {
     try {
-      await this.#begin();
-      while (!this.#state.ended && !this.control.stopping) await this.#epoch();
+      await this.#train().catch((error: unknown) => {
+        // Work that was given up because the run should end: what was done until then stands.
+        if (!this.control.stopping || !isAbort(error)) throw error;
+      });
       return await this.#finish();
     } catch (error) {
       await this.#best.drop().catch(() => undefined);
@@ -56,6 +60,12 @@ export class Trainer {
     } finally {
       await this.#features?.dispose().catch(() => undefined);
     }
+  }
+
+  async #train(): Promise<void> {
+    await this.#begin();
+    this.#underway = true;
+    while (!this.#state.ended && !this.control.stopping) await this.#epoch();
   }
 
   get #phase(): Phase {
@@ -67,7 +77,7 @@ export class Trainer {
     if (!settings.resume) await this.#best.drop();
     const resumed = await this.#resume();
     this.#mark();
-    this.#up = await setUp(net, data, settings, control);
+    this.#up = await setUp(net, data, settings, control, (file) => this.#report(file));
     this.#features = await FeatureCache.open(net, this.#up.feed, settings.cacheBytes);
     control.emit(startEvent(this.#up, this.phases, resumed));
     const last = this.#state.history.at(-1);
@@ -90,17 +100,9 @@ export class Trainer {
         'the number of epochs is another than in the checkpoint: the schedule is stretched over the new number';
       this.control.emit({ type: 'note', message });
       // A run that had ended goes on if there is more to do now.
-      if (this.#state.ended === 'finished' && this.#state.phase === phases.length) this.#reopen();
+      reopen(this.#state, phases);
     }
     return true;
-  }
-
-  #reopen(): void {
-    const last = this.phases.length - 1;
-    const before = this.phases.slice(0, last).reduce((sum, phase) => sum + phase.epochs, 0);
-    const done = this.#state.epochs - before;
-    if (done >= this.phases[last]!.epochs) return;
-    this.#state = { ...this.#state, phase: last, prepared: true, epoch: done, ended: null };
   }
 
   /** Sets the marks of a phase that begins. */
@@ -125,16 +127,10 @@ export class Trainer {
     checkTrainable(this.net);
     await this.#features.refresh();
     await this.#touch();
-    try {
-      await this.#fill();
-      await this.#steps();
-      if (this.control.stopping) return;
-      if (this.settings.validation) await this.#validate();
-    } catch (error) {
-      // Work that was given up because the run should end: what was done until then stands.
-      if (this.control.stopping && isAbort(error)) return;
-      throw error;
-    }
+    await this.#fill();
+    await this.#steps();
+    if (this.control.stopping) return;
+    if (this.settings.validation) await this.#validate();
     await this.#endEpoch((performance.now() - begun) / 1000);
   }
 
@@ -163,8 +159,7 @@ export class Trainer {
   /** Sends every sample through the frozen part that has not been through it. */
   async #fill(): Promise<void> {
     if (!this.#caches) return;
-    const report = (files: SkippedFile[]): void => this.#report(files);
-    await fillFeatures(this.#up, this.#features, this.#version, this.control, report);
+    await fillFeatures(this.#up, this.#features, this.#version, this.control);
     if (!this.#features.full || this.#toldFull) return;
     this.#toldFull = true;
     const limit = `cacheBytes (${this.settings.cacheBytes} bytes; ${this.#features.size} samples kept)`;
@@ -191,8 +186,6 @@ export class Trainer {
     let waited = performance.now();
     let group = { rows: 0, loss: 0, features: 0, step: 0, data: 0 };
     for await (const place of placed(batches, settings.accumulate)) {
-      const { batch } = place;
-      this.#report(batch.skipped);
       group.data += performance.now() - waited;
       const result = await this.#batch(place, updates, group);
       if (place.last) {
@@ -229,13 +222,16 @@ export class Trainer {
       ...(accumulate > 1 && { lossScale: batch.size / rowsOfStep(this.#up, this.#state.step) }),
     };
     const result = await this.#features.run('step', batch, rows, request).catch((error: unknown) => {
-      throw this.#explained(error, updates);
+      const { epochs, step } = this.#state;
+      const rate = updates.at(this.#phaseStep).learningRate;
+      throw explained(error, `epoch ${epochs + 1}, step ${step + 1}, learning rate ${rate}`);
     });
     group.features += ready - begun;
     group.step += performance.now() - ready;
     group.rows += batch.size;
     group.loss += result.loss * batch.size;
-    this.#count(place, result);
+    const single = this.net.head.kind === 'single';
+    count(this.#state, batch, result, single);
     return result;
   }
 
@@ -244,19 +240,6 @@ export class Trainer {
     const { batch, accumulate } = this.settings;
     const perEpoch = source.length === null ? 1 : stepsPerEpoch(source.length, batch, accumulate);
     return this.#state.epoch * perEpoch + (source.length === null ? 0 : this.#state.step);
-  }
-
-  #count({ batch }: PlacedBatch, { loss, outputs }: PlanResult): void {
-    const { partial } = this.#state;
-    partial.loss += loss * batch.size;
-    partial.rows += batch.size;
-    const scores = outputs[0];
-    if (this.net.head.kind !== 'single' || !batch.target || !scores) return;
-    const width = scores.data.length / batch.size;
-    for (let row = 0; row < batch.size; row++) {
-      const best = argmax(scores.data.subarray(row * width, (row + 1) * width));
-      partial.right += Number(best === Number(batch.target.data[row]));
-    }
   }
 
   async #stepDone(place: PlacedBatch, result: PlanResult, group: Group, updates: Updates): Promise<void> {
@@ -281,7 +264,7 @@ export class Trainer {
   }
 
   async #validate(): Promise<void> {
-    this.#validation = await validate(this.#up, this.#features, this.control, (files) => this.#report(files));
+    this.#validation = await validate(this.#up, this.#features, this.control);
   }
 
   async #endEpoch(seconds: number): Promise<void> {
@@ -304,22 +287,10 @@ export class Trainer {
       seconds,
       best,
     };
-    this.#advance(event);
+    advance(this.#state, event, this.phases, settings.earlyStopping?.patience ?? Infinity);
     if (settings.checkpoint) await this.#checkpoint();
     await this.#tell(event);
     if (this.#state.ended === 'earlyStopping') control.emit({ type: 'note', message: this.#stoppedEarly() });
-  }
-
-  /** Position behind a finished epoch: the next one, the next phase, or the end. */
-  #advance(event: EpochEvent): void {
-    const state = this.#state;
-    Object.assign(state, { batches: 0, step: 0, partial: { loss: 0, rows: 0, right: 0 }, epoch: state.epoch + 1 });
-    state.history.push(event);
-    const patience = this.settings.earlyStopping?.patience ?? Infinity;
-    const early = state.waited >= patience;
-    if (state.epoch < this.#phase.epochs && !early) return;
-    Object.assign(state, { phase: state.phase + 1, epoch: 0, prepared: false, waited: 0 });
-    if (state.phase === this.phases.length) state.ended = early ? 'earlyStopping' : 'finished';
   }
 
   /** Was this the best epoch so far? Keeps its weights where that was asked for. */
@@ -358,13 +329,10 @@ export class Trainer {
     return (performance.now() - this.#begun) / 1000;
   }
 
-  #report(skipped: readonly SkippedFile[]): void {
-    const known = new Set(this.#state.skipped.map(({ file }) => file));
-    for (const file of skipped) {
-      if (known.has(file.file)) continue;
-      this.#state.skipped.push(file);
-      this.control.emit({ type: 'warning', message: `left out ${file.file}: ${file.reason}`, skipped: file });
-    }
+  #report(skipped: SkippedFile): void {
+    if (this.#state.skipped.some(({ file }) => file === skipped.file)) return;
+    this.#state.skipped.push(skipped);
+    this.control.emit({ type: 'warning', message: `left out ${skipped.file}: ${skipped.reason}`, skipped });
   }
 
   async #finish(): Promise<FitResult> {
@@ -372,7 +340,7 @@ export class Trainer {
     const state = this.#state;
     const reason = state.ended ?? control.stopping ?? 'finished';
     // A run that was stopped can go on from here. One that has ended wrote its last checkpoint with its last epoch.
-    if (!state.ended && settings.checkpoint) await this.#checkpoint();
+    if (this.#underway && !state.ended && settings.checkpoint) await this.#checkpoint();
     const useBest = settings.keepBest && state.best !== null;
     if (useBest) await this.#best.restore();
     const shown = useBest ? state.history.find(({ epoch }) => epoch === state.best!.epoch) : this.#lastWhole();
@@ -396,15 +364,6 @@ export class Trainer {
   #lastWhole(): EpochEvent | undefined {
     return this.#state.step === 0 ? this.#state.history.at(-1) : undefined;
   }
-
-  #explained(error: unknown, updates: Updates): unknown {
-    if (!(error instanceof ThawError) || error.code !== 'ERR_LOSS_NOT_FINITE') return error;
-    const { epochs, step } = this.#state;
-    const rate = updates.at(this.#phaseStep).learningRate;
-    const where = `epoch ${epochs + 1}, step ${step + 1}, learning rate ${rate}`;
-    const message = `${error.message} (${where}); the network has the weights of the step before. A lower learningRate or clipNorm may help`;
-    return new ThawError(error.code, message, { cause: error });
-  }
 }
 
 const NEVER = new AbortController().signal;
@@ -416,15 +375,4 @@ interface Group {
   features: number;
   step: number;
   data: number;
-}
-
-function checkTrainable(net: Network): void {
-  if (net.trainable.length > 0) return;
-  const message =
-    'expected something to train, received a network whose parameters are all frozen; unfreeze() some or replaceHead()';
-  throw new ThawError('ERR_NOTHING_TRAINABLE', message);
-}
-
-function isAbort(error: unknown): boolean {
-  return (error as { code?: string }).code === 'ERR_ABORTED' || (error as Error).name === 'AbortError';
 }

@@ -1,4 +1,3 @@
-import type { SkippedFile } from '../data/types.js';
 import type { ValidationMetrics } from './events.js';
 import type { FeatureCache } from './feature-cache.js';
 import type { RunControl } from './run.js';
@@ -10,13 +9,11 @@ export async function validate(
   { net, validation, settings }: SetUp,
   features: FeatureCache,
   control: RunControl,
-  skipped: (files: SkippedFile[]) => void,
 ): Promise<ValidationMetrics> {
   const sheet = new ScoreSheet(net);
   const source = validation!;
   let done = 0;
   for await (const batch of source.inOrder(settings.cacheBytes > 0 ? features : null, control.signal)) {
-    skipped(batch.skipped);
     const rows = features.below ? await features.ready(batch, control.signal) : null;
     sheet.add(batch, await features.run('head', batch, rows, {}, control.signal));
     done += batch.size;
