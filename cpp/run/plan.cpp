@@ -202,7 +202,10 @@ Json Plan::describe_launches() const {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     Json row = Json::object();
-    row.set("node", node.name).set("op", node.op->name).set("kernel", node.attrs.get("kernel", ""));
+    // Pools have an attribute of that name too: their window.
+    const Json* kernel = node.attrs.find("kernel");
+    const bool chosen = kernel && kernel->kind() == Json::Kind::string;
+    row.set("node", node.name).set("op", node.op->name).set("kernel", chosen ? kernel->as_string() : "");
     row.set("prepared", static_cast<bool>(program_.prepared[n]));
     if (profile_.size() == graph.nodes.size()) row.set("ms", profile_[n]);
     launches.push(std::move(row));
