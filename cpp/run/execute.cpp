@@ -30,7 +30,7 @@ void check_binding(const Value& value, const Plan::Binding& input) {
 
 }  // namespace
 
-void Plan::bind(Store& store, const std::vector<Binding>& inputs, const Options& options) {
+void Plan::bind_memory(Store& store) {
   const Graph& graph = program_.graph;
   char* arena = Arena::shared().memory(arena_bytes_);
   for (size_t b = 0; b < pointers_.size(); ++b) pointers_[b] = arena + offsets_[b];
@@ -43,6 +43,10 @@ void Plan::bind(Store& store, const std::vector<Binding>& inputs, const Options&
     if (entry->memory.size() < bytes) entry->memory = Memory(std::max<size_t>(bytes, 64), store.account());
     pointers_[v] = entry->memory.data();
   }
+}
+
+void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& options) {
+  const Graph& graph = program_.graph;
   for (size_t i = 0; i < program_.inputs.size(); ++i) {
     const ValueId v = program_.inputs[i];
     check_binding(graph.values[v], inputs.at(i));
@@ -85,10 +89,12 @@ void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
 }
 
 void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {
-  bind(store, inputs, options);
+  bind_memory(store);
   Execution execution(pointers_, options.random, context);
   profile_.assign(options.profile ? steps_.size() : 0, 0.0);
   refresh_prepared(store, execution, context);
+  // After preparing, which uses the same memory.
+  bind_inputs(inputs, options);
   for (size_t n = 0; n < steps_.size(); ++n) {
     if (program_.prepared[n]) continue;
     context.check();

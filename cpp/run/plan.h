@@ -80,7 +80,8 @@ class Plan {
   size_t place_range(bool prepared);
   void share_prepared(PreparedCache& cache);
   std::string expression(ValueId v, std::map<ValueId, std::string>& known, std::vector<std::string>& sources) const;
-  void bind(Store& store, const std::vector<Binding>& inputs, const Options& options);
+  void bind_memory(Store& store);
+  void bind_inputs(const std::vector<Binding>& inputs, const Options& options);
   void refresh_prepared(Store& store, Run& run, const JobContext& context);
   void run_node(size_t n, Run& run, bool profile);
 
