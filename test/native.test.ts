@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
@@ -238,12 +238,6 @@ describe('files', () => {
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
     expect(existsSync(`${folder}.tmp`)).toBe(false);
   });
-
-  it.skipIf(process.getuid?.() === 0)('say when they may not be read', async () => {
-    writeFileSync(path, 'x');
-    chmodSync(path, 0);
-    await expect(read(open(), { shape: [0] })).rejects.toMatchObject({ code: 'ERR_FILE' });
-  });
 });
 
 describe('the feature cache', () => {
@@ -292,13 +286,11 @@ describe('commands', () => {
 
   it('take turns between sessions', async () => {
     const [busy, other] = [open(), open()];
-    const controller = new AbortController();
     let finished = 0;
     const many = Array.from({ length: 10 }, () => initialise(busy, 'x', [1 << 20], { kind: 'normal', std: 1 }).then(() => finished++));
     await put(other, 'x', 'U8', [1], Uint8Array.of(1));
     expect(finished).toBeLessThan(5);
     await Promise.all(many);
-    controller.abort();
   });
 
   it('stop when aborted: queued, running, before and after', async () => {
