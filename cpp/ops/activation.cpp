@@ -31,15 +31,16 @@ const Row& row_of(const std::string& name) {
   fail_expected("ERR_ATTRIBUTE", "the name of an activation", "activation", "'" + name + "'");
 }
 
-/// The operator's name, or gelu_tanh where its attribute says so.
-std::string kind_of(const Node& node) {
-  const std::string name = node.op->name;
-  const std::string approximate = node.attrs.get("approximate", "none");
+/// `name`, or gelu_tanh where it is gelu and approximate says so.
+std::string kind_of(const std::string& name, const Json& attrs) {
+  const std::string approximate = attrs.get("approximate", "none");
   if (approximate != "none" && approximate != "tanh") {
-    fail_expected("ERR_ATTRIBUTE", "'none' or 'tanh'", "approximate of '" + node.name + "'", "'" + approximate + "'");
+    fail_expected("ERR_ATTRIBUTE", "'none' or 'tanh'", "approximate of " + name, "'" + approximate + "'");
   }
   return name == "gelu" && approximate == "tanh" ? "gelu_tanh" : name;
 }
+
+std::string kind_of(const Node& node) { return kind_of(node.op->name, node.attrs); }
 
 float alpha_of(const Json& attrs) { return static_cast<float>(attrs.get("alpha", 0.01)); }
 
@@ -92,7 +93,9 @@ OpDef define(const char* name) {
 
 }  // namespace
 
-Activation activation_from(const std::string& name) { return row_of(name).kind; }
+Activation fused_activation(const Json& attrs) {
+  return row_of(kind_of(attrs.get("activation", "none"), attrs)).kind;
+}
 
 #define ACTIVATION(name)                        \
   const OpDef& op_##name() {                    \

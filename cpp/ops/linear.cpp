@@ -1,5 +1,5 @@
 // linear(x[…,K], weight[N,K], bias?[N]) → […,N]: y = act(x weightᵀ + bias).
-// Attributes (set by passes): activation "none", alpha; after packing weight_shape [N,K].
+// Attributes (set by passes): activation "none", alpha, approximate; after packing weight_shape [N,K].
 #include "ops/product.h"
 
 namespace thaw {
@@ -57,7 +57,7 @@ void lower_linear(Lower& lower) {
   p.b = lower.input(1);
   p.bias = lower.input(2);
   p.c = lower.output(0);
-  p.activation = activation_from(lower.attrs().get("activation", "none"));
+  p.activation = fused_activation(lower.attrs());
   p.alpha = static_cast<float>(lower.attrs().get("alpha", 0.01));
   lower_product(lower, p);
 }

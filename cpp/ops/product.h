@@ -26,8 +26,8 @@ void lower_pack(Lower&, Buffer source, Buffer packed, int64_t matrices, int64_t 
 /// [matrices…, ceil(n / 16), k, 16]
 Shape packed_shape(Shape matrices, int64_t k, int64_t n);
 
-/// The activation of that name ("none", "relu", …; "gelu_tanh" is gelu with approximate "tanh").
+/// What the attributes of a fused layer say: activation ("none", "relu", …), with approximate for gelu.
 /// Throws ERR_ATTRIBUTE for an unknown one.
-Activation activation_from(const std::string& name);
+Activation fused_activation(const Json& attrs);
 
 }  // namespace thaw

@@ -1,0 +1,329 @@
+#pragma once
+// Runs small graphs through the passes and the operators' lowering on heap buffers, and compares values and gradients
+// with references in double. A case is one operator call; the reference is a function from its operands to its result.
+// Every buffer starts as NaN, so that what a kernel reads before it was written shows. Tasks run in both orders, which
+// must give the same bits.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+
+#include "check.h"
+#include "compile/compile.h"
+#include "ops/op.h"
+
+namespace harness {
+
+using namespace thaw;
+
+/// Numbers like a normal distribution's (a sum of uniforms), the same on every machine.
+inline std::vector<double> noise(int64_t n, uint64_t seed) {
+  std::vector<double> result(static_cast<size_t>(n));
+  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+  for (double& value : result) {
+    value = -2;
+    for (int i = 0; i < 4; ++i) {
+      state = state * 6364136223846793005ull + 1442695040888963407ull;
+      value += static_cast<double>(state >> 40) / static_cast<double>(1 << 24);
+    }
+    value = static_cast<float>(value * 1.7);
+  }
+  return result;
+}
+
+/// 64-byte aligned memory, NaN all over.
+class Memory {
+ public:
+  explicit Memory(size_t bytes) : pointer_(std::aligned_alloc(64, (bytes + 127) / 64 * 64)) {
+    std::memset(pointer_.get(), 0xff, (bytes + 127) / 64 * 64);
+  }
+  void* get() const { return pointer_.get(); }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> pointer_;
+};
+
+class SerialRun final : public Run {
+ public:
+  bool backwards = false;
+  RandomState state;
+  std::vector<Memory> memory;
+
+  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get(); }
+  const RandomState& random() const override { return state; }
+
+ protected:
+  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*), const void* body) override {
+    for (int64_t i = 0; i < tasks; ++i) {
+      const Memory bytes(scratch);
+      call(body, backwards ? tasks - 1 - i : i, bytes.get());
+    }
+  }
+};
+
+class NodeLower final : public Lower {
+ public:
+  NodeLower(const Program& program, const Node& node, SerialRun& run) : program_(program), node_(node), run_(run) {}
+  const Graph& graph() const override { return program_.graph; }
+  const Node& node() const override { return node_; }
+  Isa isa() const override { return program_.isa; }
+  Buffer workspace(size_t bytes) override {
+    run_.memory.emplace_back(bytes);
+    return static_cast<Buffer>(run_.memory.size()) - 1;
+  }
+  void add(std::function<void(Run&)> step) override { steps.push_back(std::move(step)); }
+  std::vector<std::function<void(Run&)>> steps;
+
+ private:
+  const Program& program_;
+  const Node& node_;
+  SerialRun& run_;
+};
+
+/// One operand: f32 numbers, or integers (then nothing is differentiated by it). An empty shape list is a scalar.
+struct Operand {
+  Shape shape;
+  std::vector<double> data = {};  // empty: noise
+  DType dtype = DType::f32;
+  bool absent = false;
+};
+
+/// What a run of a graph gave.
+struct Result {
+  std::vector<double> output;
+  std::vector<std::vector<double>> gradients;  // by operand; empty where it has none
+};
+
+inline void write(void* to, DType dtype, const std::vector<double>& data) {
+  for (size_t i = 0; i < data.size(); ++i) {
+    if (dtype == DType::f32) static_cast<float*>(to)[i] = static_cast<float>(data[i]);
+    if (dtype == DType::i32) static_cast<int32_t*>(to)[i] = static_cast<int32_t>(data[i]);
+    if (dtype == DType::i64) static_cast<int64_t*>(to)[i] = static_cast<int64_t>(data[i]);
+    if (dtype == DType::boolean) static_cast<uint8_t*>(to)[i] = data[i] != 0;
+  }
+}
+
+inline std::vector<double> read(const void* from, const Value& value) {
+  std::vector<double> result;
+  for (int64_t i = 0; i < count(value.shape); ++i) {
+    if (value.dtype == DType::f32) result.push_back(static_cast<const float*>(from)[i]);
+    if (value.dtype == DType::i32) result.push_back(static_cast<const int32_t*>(from)[i]);
+    if (value.dtype == DType::i64) result.push_back(static_cast<double>(static_cast<const int64_t*>(from)[i]));
+  }
+  return result;
+}
+
+struct Setup {
+  Isa isa = Isa::scalar;
+  bool blocked = false;    // operands of rank 4 come in blocks
+  bool gradients = true;   // of sum(output * noise)
+  bool backwards = false;  // order of tasks
+  bool fused = false;
+};
+
+/// Runs the nodes of a program whose operands lie in `run.memory`.
+inline void execute(Program& program, SerialRun& run, const std::function<void()>& bind) {
+  for (const Value& value : program.graph.values) run.memory.emplace_back(physical_bytes(value));
+  bind();
+  for (const Node& node : program.graph.nodes) {
+    NodeLower lower(program, node, run);
+    node.op->lower(lower);
+    for (const auto& step : lower.steps) step(run);
+  }
+}
+
+/// Plain [N,C,H,W] to blocks. The padding lanes are 3: nobody's result may depend on them.
+inline std::vector<double> in_blocks(const Value& value, const std::vector<double>& data) {
+  std::vector<double> blocks(static_cast<size_t>(physical_count(value)), 3.0);
+  const int64_t channels = value.shape[1], pixels = value.shape[2] * value.shape[3], rounded = (channels + 15) / 16;
+  for (int64_t i = 0; i < static_cast<int64_t>(data.size()); ++i) {
+    const int64_t s = i % pixels, c = i / pixels % channels, n = i / pixels / channels;
+    blocks[static_cast<size_t>(((n * rounded + c / 16) * pixels + s) * 16 + c % 16)] = data[static_cast<size_t>(i)];
+  }
+  return blocks;
+}
+
+/// A gradient with its rows summed where they belong.
+inline std::vector<double> dense_gradient(const Graph& graph, const SerialRun& run, const ParameterGradient& g) {
+  const std::vector<double> rows = read(run.at(g.value), graph.values[g.value]);
+  if (g.indices == kNone) return rows;
+  const std::vector<double> at = read(run.at(g.indices), graph.values[g.indices]);
+  const Shape& shape = graph.values[g.parameter].shape;
+  std::vector<double> total(static_cast<size_t>(count(shape)), 0.0);
+  const size_t width = total.size() / static_cast<size_t>(shape[0]);
+  for (size_t r = 0; r < at.size(); ++r) {
+    for (size_t c = 0; c < width && at[r] >= 0; ++c) total[static_cast<size_t>(at[r]) * width + c] += rows[r * width + c];
+  }
+  return total;
+}
+
+/// Builds: given the graph and the operands' values, returns the output.
+using Builder = std::function<ValueId(Graph&, const std::vector<ValueId>&)>;
+
+inline Result run_graph(const std::vector<Operand>& operands, const Builder& build, const Setup& setup) {
+  Program program;
+  program.isa = setup.isa;
+  Graph& graph = program.graph;
+  std::vector<ValueId> sources;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    Value value;
+    value.name = "operand" + std::to_string(i);
+    value.shape = operands[i].shape;
+    value.dtype = operands[i].dtype;
+    value.role = Role::parameter;
+    value.trainable = setup.gradients && value.dtype == DType::f32 && !operands[i].absent;
+    sources.push_back(operands[i].absent ? kNone : graph.add_value(value));
+  }
+  const ValueId output = build(graph, sources);
+  graph.outputs = {output};
+  ValueId weight = kNone;
+  if (setup.gradients) {
+    Value w;
+    w.name = "weight of the output";
+    w.shape = graph.values[output].shape;
+    w.role = Role::input;
+    weight = graph.add_value(w);
+    const NodeId product = graph.append("multiply", "product", {output, weight}, Json::object());
+    const NodeId sum = graph.append("sum_to", "sum", {graph.nodes[product].outputs[0]}, Json::object().set("shape", Json(Shape{})));
+    graph.losses.push_back({graph.nodes[sum].outputs[0], 1});
+    differentiate(program);
+  }
+  if (setup.fused) fuse(program);
+  select(program);
+  for (ValueId id : sources) {
+    if (id != kNone && setup.blocked && graph.values[id].shape.size() == 4 && graph.values[id].dtype == DType::f32) {
+      graph.values[id].layout = Layout::blocked;
+    }
+  }
+  choose_layouts(program);
+
+  SerialRun run;
+  run.backwards = setup.backwards;
+  execute(program, run, [&] {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      if (sources[i] == kNone) continue;
+      const Value& value = graph.values[sources[i]];
+      const std::vector<double> data = operands[i].data.empty() ? noise(count(value.shape), i + 1) : operands[i].data;
+      write(run.at(sources[i]), value.dtype, value.layout == Layout::blocked ? in_blocks(value, data) : data);
+    }
+    if (weight != kNone) write(run.at(weight), DType::f32, noise(count(graph.values[weight].shape), 77));
+    if (program.loss_scale != kNone) write(run.at(program.loss_scale), DType::f32, {1.0});
+  });
+
+  Result result;
+  result.output = read(run.at(graph.outputs[0]), graph.values[graph.outputs[0]]);
+  result.gradients.resize(operands.size());
+  for (const ParameterGradient& g : program.gradients) {
+    for (size_t i = 0; i < sources.size(); ++i) {
+      if (sources[i] != g.parameter) continue;
+      result.gradients[i] = dense_gradient(graph, run, g);
+    }
+  }
+  return result;
+}
+
+/// Operands in, result out, in double.
+using Reference = std::function<std::vector<double>(const std::vector<std::vector<double>>&)>;
+
+struct Case {
+  std::string op;
+  std::vector<Operand> operands;
+  Json attrs = Json::object();
+  Reference reference = {};
+  double tolerance = 2e-6;           // of values, relative to the largest of them
+  double gradient_tolerance = 1e-5;  // the same of gradients
+  bool gradients = true;
+  std::vector<bool> frozen = {};     // by operand: no gradient is wanted
+};
+
+inline double largest(const std::vector<double>& values) {
+  double result = 1e-30;
+  for (double v : values) result = std::max(result, std::abs(v));
+  return result;
+}
+
+inline void expect_close(const std::vector<double>& got, const std::vector<double>& want, double tolerance,
+                         const std::string& what) {
+  ++check::checks;
+  double worst = got.size() == want.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < got.size() && i < want.size(); ++i) {
+    const double error = std::abs(got[i] - want[i]);
+    worst = !(error <= worst) ? error : worst;
+    if (std::isnan(error)) worst = INFINITY;
+  }
+  const double scale = std::max(largest(want), 1e-3);
+  if (worst <= tolerance * scale) return;
+  ++check::failures;
+  std::fprintf(stderr, "%s: error %g of %g, %zu values (%zu wanted)\n", what.c_str(), worst, scale, got.size(), want.size());
+}
+
+/// Central differences of sum(reference * weight) by operand i.
+inline std::vector<double> differences(const Case& c, std::vector<std::vector<double>> at, size_t i,
+                                       const std::vector<double>& weight) {
+  std::vector<double> result;
+  auto loss = [&] {
+    const std::vector<double> y = c.reference(at);
+    double sum = 0;
+    for (size_t k = 0; k < y.size(); ++k) sum += y[k] * weight[k];
+    return sum;
+  };
+  constexpr double h = 1e-5;
+  for (double& x : at[i]) {
+    const double before = x;
+    x = before + h;
+    const double up = loss();
+    x = before - h;
+    const double down = loss();
+    x = before;
+    result.push_back((up - down) / (2 * h));
+  }
+  return result;
+}
+
+/// Values and gradients against the reference, on every instruction set, in both layouts and both orders of tasks.
+inline void verify(const Case& c, const char* file, int line) {
+  std::vector<std::vector<double>> data;
+  bool images = false;
+  for (size_t i = 0; i < c.operands.size(); ++i) {
+    const Operand& o = c.operands[i];
+    data.push_back(o.absent ? std::vector<double>{} : o.data.empty() ? noise(count(o.shape), i + 1) : o.data);
+    images = images || (o.shape.size() == 4 && o.dtype == DType::f32);
+  }
+  const std::vector<double> want = c.reference(data);
+  const std::vector<double> weight = noise(static_cast<int64_t>(want.size()), 77);
+  std::vector<std::vector<double>> slopes(data.size());
+  for (size_t i = 0; c.gradients && i < data.size(); ++i) {
+    const bool frozen = i < c.frozen.size() && c.frozen[i];
+    if (c.operands[i].dtype == DType::f32 && !c.operands[i].absent && !frozen) slopes[i] = differences(c, data, i, weight);
+  }
+  const Builder build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (i < c.frozen.size() && c.frozen[i] && ids[i] != kNone) graph.values[ids[i]].trainable = false;
+    }
+    return graph.nodes[graph.append(c.op, "node", ids, c.attrs)].outputs[0];
+  };
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (int blocked = 0; blocked <= (images ? 1 : 0); ++blocked) {
+      if (!isa_usable(isa)) continue;
+      Setup setup{isa, blocked == 1, c.gradients, false, false};
+      const std::string where = std::string(file) + ":" + std::to_string(line) + " " + c.op + " " + isa_name(isa) +
+                                (blocked ? " blocked" : "") + " " + c.attrs.dump() + " " + to_string(c.operands[0].shape);
+      const Result got = run_graph(c.operands, build, setup);
+      expect_close(got.output, want, c.tolerance, where);
+      for (size_t i = 0; i < slopes.size(); ++i) {
+        if (!slopes[i].empty()) expect_close(got.gradients[i], slopes[i], c.gradient_tolerance, where + " gradient " + std::to_string(i));
+      }
+      setup.backwards = true;
+      const Result again = run_graph(c.operands, build, setup);
+      check::that(again.output == got.output && again.gradients == got.gradients, "bits follow from values alone", file, line);
+    }
+  }
+}
+
+}  // namespace harness
+
+#define VERIFY(...) harness::verify(__VA_ARGS__, __FILE__, __LINE__)
