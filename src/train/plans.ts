@@ -29,7 +29,7 @@ export async function runPlan(net: Network, mode: PlanMode, run: PlanRun): Promi
   const { reply, buffers } = await net.execute(mode, tensors, request, options);
   const outputs = reply.outputs.map(({ name, shape }, i) => ({ name, shape, data: new Float32Array(buffers[i]!) }));
   const loss = (reply.losses ?? []).reduce((sum, value, i) => sum + value * (graph.losses?.[i]?.weight ?? 1), 0);
-  return { outputs, loss, gradientNorm: reply.gradientNorm };
+  return { outputs, loss, gradientNorm: reply.gradientNorm ?? undefined };
 }
 
 /** Some rows of a tensor, copied. */
