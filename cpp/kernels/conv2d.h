@@ -158,7 +158,7 @@ struct Conv2dKernels {
 struct Conv2dWeightsKernels {
   /// Tasks: tile_count * chunks.
   void (*weights)(const Conv2dWeights&, int64_t task, void* scratch);
-  /// Tasks: out_channels.
+  /// Tasks: panel_count.
   void (*join)(const Conv2dJoin&, int64_t task, void* scratch);
 };
 

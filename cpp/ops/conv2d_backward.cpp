@@ -147,9 +147,9 @@ void lower_direct(Lower& lower, const Conv2dShape& c) {
     args.x = run.f32(x), args.dy = run.f32(dy), args.partial = run.f32(partial);
     return args;
   });
-  lower.launch(kernels.join, c.out_channels(), 0, [=](Run& run) {
-    return Conv2dJoin{run.f32(partial), run.f32(dweight), plan->panels.panels.data(),
-                      static_cast<int64_t>(plan->panels.panels.size()), plan->args.chunks, plan->args.chunk_floats,
+  const int64_t panels = static_cast<int64_t>(plan->panels.panels.size());
+  lower.launch(kernels.join, panels, 0, [=](Run& run) {
+    return Conv2dJoin{run.f32(partial), run.f32(dweight), plan->panels.panels.data(), panels, plan->args.chunks, plan->args.chunk_floats,
                       c.in_channels(), c.out_channels(), c.groups, c.kernel_taps()};
   });
 }

@@ -27,6 +27,7 @@ struct Region {
   const float* x;   // first point, first channel
   const float* dy;
   float* sum;       // [channels][NV * 16]
+  bool first;       // nothing lies at sum yet
   int64_t pictures, rows, cols;
   int64_t x_picture, x_row, x_pixel;   // steps in floats
   int64_t dy_picture, dy_row, dy_block;
@@ -55,7 +56,7 @@ THAW_NOINLINE void accumulate(const Region& r) {
   THAW_UNROLL for (int c = 0; c < C; ++c)
     THAW_UNROLL for (int v = 0; v < NV; ++v) {
       float* to = r.sum + (c * NV + v) * kLanes;
-      store(to, add(load(to), sum[c][v]));
+      store(to, r.first ? sum[c][v] : add(load(to), sum[c][v]));
     }
 }
 
@@ -97,13 +98,21 @@ THAW_INLINE Points points_inside(int64_t begin, int64_t end, int64_t stride, int
   return {larger(begin, first), smaller(end, beyond)};
 }
 
+THAW_INLINE void clear(float* to, int64_t floats) {
+  for (int64_t i = 0; i < floats; i += kLanes) store(to + i, zero());
+}
+
 // One panel × one input block × one tap over one unit; the sums lie at `to`.
-void add_tap(const Conv2dWeights& a, const Unit& u, const Conv2dPanel& panel, int64_t block, int64_t ky, int64_t kx, float* to) {
+void add_tap(const Conv2dWeights& a, const Unit& u, const Conv2dPanel& panel, int64_t block, int64_t ky, int64_t kx,
+             bool first, float* to) {
   const int64_t offset_y = ky * a.dilation_y - a.pad_top, offset_x = kx * a.dilation_x - a.pad_left;
   const int64_t width = a.in_pitch, height = (a.in_height * a.in_width + width - 1) / width;
   const Points rows = points_inside(u.row, u.row + u.rows, a.stride_y, offset_y, height);
   const Points cols = points_inside(0, a.cols, a.stride_x, offset_x, width);
-  if (rows.begin >= rows.end || cols.begin >= cols.end) return;
+  if (rows.begin >= rows.end || cols.begin >= cols.end) {
+    if (first) clear(to, kLanes * panel.vectors * kLanes);
+    return;
+  }
 
   Region r;
   r.x_picture = a.in_blocks * a.in_height * a.in_width * kLanes;
@@ -128,8 +137,10 @@ void add_tap(const Conv2dWeights& a, const Unit& u, const Conv2dPanel& panel, in
     r.dy = dy;
     r.rows = whole;
     r.cols = cols.end - cols.begin;
+    r.first = first;
     if (whole > 0) accumulate_some(r, panel.vectors, step < kChannels);
     if (!ragged) continue;
+    r.first = first && whole == 0;
     r.x += whole * r.x_row;
     r.dy += whole * r.dy_row;
     r.rows = 1;
@@ -142,22 +153,14 @@ int64_t block_floats(const Conv2dWeights& a, const Conv2dPanel& panel) {
   return a.kernel_height * a.kernel_width * kLanes * panel.vectors * kLanes;
 }
 
-void clear_tile(const Conv2dWeights& a, const Conv2dWeightsTile& tile, float* partial) {
-  for (int64_t p = tile.panel; p < tile.panel + tile.panels; ++p) {
-    const int64_t floats = block_floats(a, a.panels[p]);
-    float* to = partial + a.panels[p].weights + tile.block * floats;
-    for (int64_t i = 0; i < tile.blocks * floats; i += kLanes) store(to + i, zero());
-  }
-}
-
-void add_unit(const Conv2dWeights& a, const Conv2dWeightsTile& tile, const Unit& u, float* partial) {
+void add_unit(const Conv2dWeights& a, const Conv2dWeightsTile& tile, const Unit& u, bool first, float* partial) {
   for (int64_t p = tile.panel; p < tile.panel + tile.panels; ++p) {
     const Conv2dPanel& panel = a.panels[p];
     const int64_t floats = block_floats(a, panel), tap_floats = kLanes * panel.vectors * kLanes;
     for (int64_t b = tile.block; b < tile.block + tile.blocks; ++b) {
       float* to = partial + panel.weights + b * floats;
       for (int64_t ky = 0; ky < a.kernel_height; ++ky)
-        for (int64_t kx = 0; kx < a.kernel_width; ++kx, to += tap_floats) add_tap(a, u, panel, b, ky, kx, to);
+        for (int64_t kx = 0; kx < a.kernel_width; ++kx, to += tap_floats) add_tap(a, u, panel, b, ky, kx, first, to);
     }
   }
 }
@@ -166,29 +169,32 @@ void weights(const Conv2dWeights& a, int64_t task, void*) {
   const int64_t chunk = task / a.tile_count, units = unit_count(a);
   const Conv2dWeightsTile& tile = a.tiles[task % a.tile_count];
   float* partial = a.partial + chunk * a.chunk_floats;
-  clear_tile(a, tile, partial);
-  for (int64_t u = units * chunk / a.chunks; u < units * (chunk + 1) / a.chunks; ++u) add_unit(a, tile, unit_of(a, u), partial);
+  const int64_t begin = units * chunk / a.chunks, end = units * (chunk + 1) / a.chunks;
+  for (int64_t u = begin; u < end; ++u) add_unit(a, tile, unit_of(a, u), u == begin, partial);
 }
 
-// One output channel: its panel's sums, of its own group's channels, into PyTorch's order.
-void join(const Conv2dJoin& a, int64_t task, void*) {
-  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
-  const int64_t block = task / kLanes, first = task / group_out * group_in;
-  int64_t p = 0;
-  while (a.panels[p].out_block + a.panels[p].vectors <= block) ++p;
-  const Conv2dPanel& panel = a.panels[p];
-  const int64_t lanes = panel.vectors * kLanes;
-  const float* from = a.partial + panel.weights + task - panel.out_block * kLanes;
-  for (int64_t c = 0; c < group_in; ++c) {
-    const int64_t in = first + c - panel.in_block * kLanes;
-    const float* sums = from + (in / kLanes * a.taps * kLanes + in % kLanes) * lanes;
-    float* to = a.dweight + (task * group_in + c) * a.taps;
-    for (int64_t t = 0; t < a.taps; ++t, sums += kLanes * lanes) {
-      float total = sums[0];
-      for (int64_t k = 1; k < a.chunks; ++k) total += sums[k * a.chunk_floats];
-      to[t] = total;
-    }
+// One input block of a panel, summed over the chunks, into PyTorch's order; of each output only its own group's channels.
+void join_block(const Conv2dJoin& a, const Conv2dPanel& panel, int64_t b) {
+  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups, lanes = panel.vectors * kLanes;
+  const int64_t channel = (panel.in_block + b) * kLanes, channels = b + 1 < panel.in_blocks ? kLanes : panel.tail;
+  const float* block = a.partial + panel.weights + b * a.taps * kLanes * lanes;
+  for (int64_t o = 0; o < smaller(lanes, a.out_channels - panel.out_block * kLanes); ++o) {
+    const int64_t out = panel.out_block * kLanes + o, first = out / group_out * group_in;
+    const int64_t begin = larger(first, channel), end = smaller(first + group_in, channel + channels);
+    float* to = a.dweight + (out * group_in + begin - first) * a.taps;
+    for (int64_t c = begin - channel; c < end - channel; ++c)
+      for (int64_t t = 0; t < a.taps; ++t) {
+        const float* sums = block + (t * kLanes + c) * lanes + o;
+        float total = sums[0];
+        for (int64_t k = 1; k < a.chunks; ++k) total += sums[k * a.chunk_floats];
+        *to++ = total;
+      }
   }
+}
+
+void join(const Conv2dJoin& a, int64_t task, void*) {
+  const Conv2dPanel& panel = a.panels[task];
+  for (int64_t b = 0; b < panel.in_blocks; ++b) join_block(a, panel, b);
 }
 
 }  // namespace

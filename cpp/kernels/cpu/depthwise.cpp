@@ -44,8 +44,14 @@ THAW_INLINE void compute(const Depthwise& a, const Pixels& p) {
   THAW_UNROLL for (int i = 0; i < M; ++i) store(p.y + i * out, sum[i]);
 }
 
-THAW_NOINLINE void compute_tile(const Depthwise& a, const Pixels& p) { compute<kPixels>(a, p); }
-THAW_NOINLINE void compute_one(const Depthwise& a, const Pixels& p) { compute<1>(a, p); }
+template <int M>
+THAW_NOINLINE void compute_tile(const Depthwise& a, const Pixels& p) {
+  compute<M>(a, p);
+}
+
+using TileFunction = void (*)(const Depthwise&, const Pixels&);
+static const TileFunction tiles[kPixels] = {compute_tile<1>, compute_tile<2>, compute_tile<3>, compute_tile<4>,
+                                            compute_tile<5>, compute_tile<6>, compute_tile<7>, compute_tile<8>};
 
 struct ActivateRow {
   float* y;
@@ -74,11 +80,9 @@ void compute_row(const Depthwise& a, Pixels p, int64_t row) {
   const int64_t last = a.in_width - 1 - high;
   const int64_t end = last < 0 ? begin : larger(begin, smaller(a.cols, last / a.stride_x + 1));
   for (int64_t c = 0; c < a.cols;) {
-    const bool tile = c >= begin && c + kPixels <= end;
+    const int64_t done = c >= begin && c < end ? smaller(kPixels, end - c) : 1;
     taps_inside(a.offset_x, a.taps_x, c * a.stride_x, a.in_width, p.first_x, p.end_x);
-    if (tile) compute_tile(a, p);
-    else compute_one(a, p);
-    const int64_t done = tile ? kPixels : 1;
+    tiles[done - 1](a, p);
     c += done;
     p.x += done * step;
     p.y += done * out;
