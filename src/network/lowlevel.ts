@@ -25,7 +25,7 @@ export interface StepResult {
   loss: number;
   losses: number[];
   outputs: Record<string, Tensor>;
-  /** Euclidean norm of all gradients together, before clipping. */
+  /** Euclidean norm of all gradients together, before clipping; only where the update clips. */
   gradientNorm?: number;
 }
 
@@ -156,5 +156,9 @@ function received(
 
 function losses(graph: GraphDescription, reply: RunReply): { loss: number; losses: number[]; gradientNorm?: number } {
   const loss = reply.losses.reduce((sum, value, i) => sum + value * (graph.losses?.[i]?.weight ?? 1), 0);
-  return { loss, losses: reply.losses, ...(reply.gradientNorm !== undefined && { gradientNorm: reply.gradientNorm }) };
+  return {
+    loss,
+    losses: reply.losses,
+    ...(typeof reply.gradientNorm === 'number' && { gradientNorm: reply.gradientNorm }),
+  };
 }

@@ -13,7 +13,8 @@ export interface RunReply {
   outputs: ValueDescription[];
   gradients?: { name: string; shape: number[] }[];
   losses: number[];
-  gradientNorm?: number;
+  /** null where the update does not clip. */
+  gradientNorm?: number | null;
   cached?: number;
   ms?: Record<string, number>;
 }
