@@ -58,8 +58,9 @@ function withLabels(targets: readonly Target[] | undefined, description: TargetD
 }
 
 /**
- * A data set of pictures in a list: paths, bytes, pixels, or any of these with a target (label, index, labels, numbers).
- * Targets that are strings make the labels, sorted by code point, unless `labels` are given. Default kind: 'single'.
+ * A data set of pictures in a list: paths, bytes, pixels, or any of these with a target (label, index, labels,
+ * numbers). Targets that are strings make the labels, sorted by code point, unless `labels` are given. Default kind:
+ * 'single'.
  */
 export function fromPictures(
   pictures: readonly (PictureSource | PictureEntry)[],
@@ -115,9 +116,9 @@ function listTargets(targets: Tensor | ArrayLike<Target> | undefined, rows: numb
 }
 
 /**
- * A data set of tensors: one (for a network with one input, called `input`, default 'image'), or several by the names of the
- * inputs; the first dimension counts the samples. Targets: one a sample (index, label, or arrays), or a tensor [n] or [n, m].
- * Default kind: 'single'. Throws ERR_SHAPE.
+ * A data set of tensors: one (for a network with one input, called `input`, default 'image'), or several by the names
+ * of the inputs; the first dimension counts the samples. Targets: one a sample (index, label, or arrays), or a tensor
+ * [n] or [n, m]. Default kind: 'single'. Throws ERR_SHAPE.
  */
 export function fromArrays(
   inputs: Tensor | Readonly<Record<string, Tensor>>,

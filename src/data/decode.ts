@@ -1,8 +1,8 @@
 /**
- * Pictures to pixels: exactly what PIL's `Image.open`, `exif_transpose` and `convert('RGB')` give (PIL 9.4). Embedded colour
- * profiles are ignored, alpha is dropped and not composited, grey is repeated, CMYK is converted from its raw channels, 16-bit
- * grey is cut at 255 and 16-bit colours keep their upper byte. One difference on purpose: PIL 9.4 turns a TIFF with an
- * orientation twice; here it is turned once.
+ * Pictures to pixels: exactly what PIL's `Image.open`, `exif_transpose` and `convert('RGB')` give (PIL 9.4). Embedded
+ * colour profiles are ignored, alpha is dropped and not composited, grey is repeated, CMYK is converted from its raw
+ * channels, 16-bit grey is cut at 255 and 16-bit colours keep their upper byte. One difference on purpose: PIL 9.4
+ * turns a TIFF with an orientation twice; here it is turned once.
  */
 import { open, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -12,14 +12,12 @@ import type { Sharp, SharpOptions } from 'sharp';
 import { ThawError, expected } from '../errors.js';
 import { decodeGif, gifSize } from './gif.js';
 import { HEAD_BYTES, pictureType, whyNotDecoded } from './kinds.js';
+import { inSlices } from './slices.js';
 import type { PictureSource, RawPicture } from './types.js';
 
 export const DEFAULT_PIXEL_LIMIT = 100_000_000;
 /** Largest file read as a picture, in bytes. */
 const FILE_LIMIT = 2 ** 30;
-/** Pixels that are converted here in one go, well below 5 ms. */
-const SLICE = 1 << 17;
-
 export interface DecodeOptions {
   /** Keep alpha: 4 channels, 255 where the picture has none. Default false. */
   alpha?: boolean;
@@ -81,7 +79,10 @@ export function checkPictureHead(head: Uint8Array, name: string): void {
   throw new ThawError('ERR_PICTURE_FORMAT', `cannot read ${name} as a picture: ${whyNotDecoded(head)}`);
 }
 
-/** The bytes of a picture file. Throws ERR_FILE_READ, ERR_PICTURE_FORMAT (before the whole file is read), ERR_PICTURE_TOO_LARGE. */
+/**
+ * The bytes of a picture file. Throws ERR_FILE_READ, ERR_PICTURE_FORMAT (before the whole file is read),
+ * ERR_PICTURE_TOO_LARGE.
+ */
 export async function readPictureFile(file: string): Promise<Uint8Array> {
   const { head, size } = await readHead(file);
   checkPictureHead(head, file);
@@ -129,14 +130,6 @@ class Gate {
 /** Pictures decoded at a time: libuv, whose threads sharp uses, has four. */
 export const DECODERS = Math.max(1, Math.min(4, availableParallelism()));
 const gate = new Gate(DECODERS);
-
-/** Calls convert(from, to) over all pixels, letting other work in between. */
-async function inSlices(pixels: number, convert: (from: number, to: number) => void): Promise<void> {
-  for (let from = 0; from < pixels; from += SLICE) {
-    if (from > 0) await new Promise((resolve) => setImmediate(resolve));
-    convert(from, Math.min(from + SLICE, pixels));
-  }
-}
 
 /** a * b / 255, rounded, in whole numbers. */
 function share(a: number, b: number): number {
@@ -244,7 +237,7 @@ export async function decodeBytes(bytes: Uint8Array, name: string, options: Deco
       if (pictureType(bytes) !== 'gif') return await decodeWithSharp(bytes, options, limit, name);
       const { width, height } = gifSize(bytes);
       checkSize(width, height, limit, name);
-      const picture = decodeGif(bytes, limit);
+      const picture = await decodeGif(bytes, limit);
       return options.alpha ? await withAlpha(picture) : picture;
     } catch (cause) {
       throw named(cause, name);
@@ -254,7 +247,8 @@ export async function decodeBytes(bytes: Uint8Array, name: string, options: Deco
 
 /**
  * Decodes one picture: a path, the bytes of a file, or pixels (returned as they are).
- * Throws ERR_FILE_READ, ERR_PICTURE_FORMAT, ERR_PICTURE_CORRUPT, ERR_PICTURE_TOO_LARGE, ERR_DECODER_MISSING, ERR_ABORTED.
+ * Throws ERR_FILE_READ, ERR_PICTURE_FORMAT, ERR_PICTURE_CORRUPT, ERR_PICTURE_TOO_LARGE, ERR_DECODER_MISSING,
+ * ERR_ABORTED.
  */
 export async function decode(source: PictureSource, options: DecodeOptions = {}): Promise<RawPicture> {
   if (typeof source === 'string') return decodeBytes(await readPictureFile(source), source, options);

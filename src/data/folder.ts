@@ -184,11 +184,11 @@ async function inspect(found: Found, path: string, options: ImageFolderOptions):
 }
 
 /**
- * Pictures of a folder: one folder a label, alone or within train/, val/ (valid/, validation/) and test/; a folder with
- * metadata.csv or metadata.jsonl; or a list (CSV or JSON lines with `file` and `label` | `labels` | `target`, `split`).
- * Without validation data 20 % of each class with at least five pictures is held out, by seed. What was decided and what
- * looks wrong is said in `report`. Files that cannot be read are left out and named; those that only fail when they are decoded
- * are left out by the loader.
+ * Pictures of a folder: one folder a label, alone or within train/, val/ (valid/, validation/) and test/; a folder
+ * with metadata.csv or metadata.jsonl; or a list (CSV or JSON lines with `file` and `label` | `labels` | `target`,
+ * `split`). Without validation data 20 % of each class with at least five pictures is held out, by seed. What was
+ * decided and what looks wrong is said in `report`. Files that cannot be read are left out and named; those that only
+ * fail when they are decoded are left out by the loader.
  *
  * Throws ERR_FILE_READ, ERR_LIST, ERR_DATA_EMPTY, ERR_CLASS_EMPTY, ERR_CLASS_UNREADABLE, ERR_CLASSES_FEW, ERR_LABELS,
  * ERR_DECODER_MISSING, ERR_ABORTED.

@@ -1,9 +1,10 @@
 /**
- * The first frame of a GIF as RGB, as PIL reads it: a transparent pixel keeps its palette's colour, and what the frame does not
- * cover has the transparent index, or index 0. (libvips makes both black.)
+ * The first frame of a GIF as RGB, as PIL reads it: a transparent pixel keeps its palette's colour, and what the
+ * frame does not cover has the transparent index, or index 0. (libvips makes both black.)
  * Source: GIF89a specification, CompuServe 1990.
  */
 import { ThawError } from '../errors.js';
+import { SLICE, breathe, inSlices } from './slices.js';
 import type { RawPicture } from './types.js';
 
 const corrupt = (reason: string): ThawError =>
@@ -40,7 +41,7 @@ class Reader {
 }
 
 /** Codes of growing width (up to 12 bits) to palette indices. */
-function unpack(codes: Uint8Array, rootBits: number, pixels: number): Uint8Array {
+async function unpack(codes: Uint8Array, rootBits: number, pixels: number): Promise<Uint8Array> {
   const clear = 1 << rootBits;
   const end = clear + 1;
   const prefix = new Uint16Array(4096);
@@ -48,8 +49,13 @@ function unpack(codes: Uint8Array, rootBits: number, pixels: number): Uint8Array
   const output = new Uint8Array(pixels);
   const stack = new Uint8Array(4097);
   let [bits, next, previous, first, filled, buffer, held, at] = [rootBits + 1, end + 1, -1, 0, 0, 0, 0, 0];
+  let rest = SLICE;
   for (let i = 0; i < clear; i++) last[i] = i;
   while (filled < pixels) {
+    if (filled > rest) {
+      await breathe();
+      rest = filled + SLICE;
+    }
     while (held < bits) {
       if (at >= codes.length) throw corrupt('its pixels end too early');
       buffer |= codes[at++]! << held;
@@ -111,18 +117,18 @@ interface Frame {
   indices: Uint8Array;
 }
 
-function readFrame(reader: Reader, global: Uint8Array | undefined, limit: number): Frame {
+async function readFrame(reader: Reader, global: Uint8Array | undefined, limit: number): Promise<Frame> {
   const [left, top, width, height] = [reader.short(), reader.short(), reader.short(), reader.short()];
   const flags = reader.byte();
   const palette = flags & 0x80 ? reader.take(3 << ((flags & 7) + 1)) : global;
   const rootBits = reader.byte();
   if (rootBits < 1 || rootBits > 11) throw corrupt(`a code size of ${rootBits}`);
   if (width * height > limit) throw corrupt('its first frame is larger than the limit');
-  const indices = unpack(reader.blocks(), rootBits, width * height);
+  const indices = await unpack(reader.blocks(), rootBits, width * height);
   return { left, top, width, height, interlaced: (flags & 0x40) !== 0, palette, indices };
 }
 
-function paint(frame: Frame, width: number, height: number, background: number): RawPicture {
+async function paint(frame: Frame, width: number, height: number, background: number): Promise<RawPicture> {
   const screen = new Uint8Array(width * height).fill(background);
   const order = frame.interlaced ? interlacedRows(frame.height) : undefined;
   const visible = Math.max(0, Math.min(frame.width, width - frame.left));
@@ -133,10 +139,12 @@ function paint(frame: Frame, width: number, height: number, background: number):
     screen.set(frame.indices.subarray(from, from + visible), y * width + frame.left);
   }
   const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < screen.length; i++) {
-    const index = screen[i]!;
-    for (let c = 0; c < 3; c++) data[i * 3 + c] = frame.palette ? (frame.palette[index * 3 + c] ?? 0) : index;
-  }
+  await inSlices(screen.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const index = screen[i]!;
+      for (let c = 0; c < 3; c++) data[i * 3 + c] = frame.palette ? (frame.palette[index * 3 + c] ?? 0) : index;
+    }
+  });
   return { data, width, height, channels: 3 };
 }
 
@@ -148,7 +156,7 @@ export function gifSize(bytes: Uint8Array): { width: number; height: number } {
 }
 
 /** @param limit most pixels a frame may have */
-export function decodeGif(bytes: Uint8Array, limit: number): RawPicture {
+export async function decodeGif(bytes: Uint8Array, limit: number): Promise<RawPicture> {
   const { width, height } = gifSize(bytes);
   if (width === 0 || height === 0) throw corrupt('it has no pixels');
   const reader = new Reader(bytes);
@@ -159,7 +167,7 @@ export function decodeGif(bytes: Uint8Array, limit: number): RawPicture {
   let background = 0;
   for (;;) {
     const block = reader.byte();
-    if (block === 0x2c) return paint(readFrame(reader, palette, limit), width, height, background);
+    if (block === 0x2c) return paint(await readFrame(reader, palette, limit), width, height, background);
     if (block === 0x3b) throw corrupt('it has no frame');
     if (block !== 0x21) continue;
     const label = reader.byte();

@@ -1,4 +1,6 @@
-/** Looks at found pictures before any training: which are readable, which appear twice, how the classes are balanced. */
+/**
+ * Looks at found pictures before any training: which are readable, which appear twice, how the classes are balanced.
+ */
 import { stat } from 'node:fs/promises';
 
 import { ThawError } from '../errors.js';

@@ -1,6 +1,7 @@
 /**
- * Lists of pictures: CSV (comma, semicolon or tab, told by the first line; quotes as in RFC 4180) or JSON lines. Columns:
- * `file` (or `file_name`, `path`), one of `label` | `labels` (`|` between them) | `target`, `target_…` (numbers), and optionally `split`.
+ * Lists of pictures: CSV (comma, semicolon or tab, told by the first line; quotes as in RFC 4180) or JSON lines.
+ * Columns: `file` (or `file_name`, `path`), one of `label` | `labels` (`|` between them) | `target`, `target_…`
+ * (numbers), and optionally `split`.
  */
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';

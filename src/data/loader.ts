@@ -174,6 +174,7 @@ class Loader {
     } else if (wanted.length > 0) {
       inputs = stack(wanted);
     }
+    if (pictures) this.need().forget(rows.map((row) => this.job(row)));
     const read = kept.flatMap((row, i) => (there.has(row) ? [] : i));
     return this.finish(
       kept,
@@ -249,9 +250,10 @@ function follow(outer: AbortSignal | undefined): { controller: AbortController; 
 }
 
 /**
- * The batches of one pass over a data set. Pictures are decoded and prepared ahead, up to `aheadBytes`; leaving the loop
- * or aborting ends what runs ahead. What a batch holds depends on its rows and on (seed, epoch) alone.
- * Throws ERR_ABORTED, ERR_TARGET, ERR_SHAPE, ERR_OPTION, ERR_DECODER_MISSING; with `strict` also what is wrong with a picture.
+ * The batches of one pass over a data set. Pictures are decoded and prepared ahead, up to `aheadBytes`; leaving the
+ * loop or aborting ends what runs ahead. What a batch holds depends on its rows and on (seed, epoch) alone.
+ * Throws ERR_ABORTED, ERR_TARGET, ERR_SHAPE, ERR_OPTION, ERR_DECODER_MISSING; with `strict` also what is wrong with a
+ * picture.
  */
 export async function* batches(data: Dataset | StreamDataset, options: LoaderOptions): AsyncGenerator<Batch> {
   throwIfAborted(options.signal);

@@ -61,7 +61,10 @@ export async function contentId(source: Uint8Array | RawPicture): Promise<string
   return hex(await webcrypto.subtle.digest('SHA-256', Buffer.concat([shape, source.data])));
 }
 
-/** Runs `work` on 0 … count-1, `DECODERS` at a time; after a failure nothing new is begun, and it throws when all have ended. */
+/**
+ * Runs `work` on 0 … count-1, `DECODERS` at a time; after a failure nothing new is begun, and it throws when all have
+ * ended.
+ */
 async function eachOf(count: number, work: (position: number) => Promise<void>): Promise<void> {
   let next = 0;
   let failure: { error: unknown } | undefined;
@@ -77,7 +80,16 @@ async function eachOf(count: number, work: (position: number) => Promise<void>):
 }
 
 export class PictureReader {
+  /** Bytes of files that were identified and may be decoded next. */
+  private readonly held = new Map<number, Uint8Array>();
+  private heldBytes = 0;
+
   constructor(private readonly options: ReaderOptions) {}
+
+  /** Lets go of what `identify` read and nobody decoded. */
+  forget(jobs: readonly PictureJob[]): void {
+    for (const { index } of jobs) this.take(index);
+  }
 
   /** The identity of each job, without decoding; what cannot be read is a `SkippedFile`. */
   async identify(jobs: readonly PictureJob[]): Promise<(string | SkippedFile)[]> {
@@ -120,11 +132,26 @@ export class PictureReader {
     }
   }
 
+  private take(index: number): Uint8Array | undefined {
+    const bytes = this.held.get(index);
+    if (bytes && this.held.delete(index)) this.heldBytes -= bytes.length;
+    return bytes;
+  }
+
+  private async open({ index, source }: PictureJob, hold: boolean): Promise<Uint8Array | RawPicture> {
+    if (typeof source !== 'string') return source;
+    const bytes = this.take(index) ?? (await readPictureFile(source));
+    if (hold && !this.held.has(index) && this.heldBytes + bytes.length <= GROUP_BYTES) {
+      this.held.set(index, bytes);
+      this.heldBytes += bytes.length;
+    }
+    return bytes;
+  }
+
   private async identity(job: PictureJob): Promise<StoredPicture> {
     const known = this.options.pictures?.get(job.index);
     if (known) return known;
-    const id =
-      job.id ?? (await contentId(typeof job.source === 'string' ? await readPictureFile(job.source) : job.source));
+    const id = job.id ?? (await contentId(await this.open(job, true)));
     const entry = { id };
     this.options.pictures?.set(job.index, entry);
     return entry;
@@ -134,7 +161,7 @@ export class PictureReader {
     const { pictures, pixelLimit, signal, preprocessing } = this.options;
     const known = pictures?.get(job.index);
     if (known?.picture) return known;
-    const source = typeof job.source === 'string' ? await readPictureFile(job.source) : job.source;
+    const source = await this.open(job, false);
     const id = job.id ?? known?.id ?? (await contentId(source));
     const limit = pixelLimit === undefined ? {} : { pixelLimit };
     const how = { alpha: preprocessing.channels === 4, signal, ...limit };

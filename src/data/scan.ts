@@ -33,7 +33,9 @@ export async function listFolder(path: string): Promise<FolderEntry[]> {
   return result.sort((a, b) => compareCodePoints(a.name, b.name));
 }
 
-/** All files below a folder, by code point. A folder that was entered already (a loop of links) is not entered again. */
+/**
+ * All files below a folder, by code point. A folder that was entered already (a loop of links) is not entered again.
+ */
 export async function filesBelow(path: string, entered = new Set<string>()): Promise<string[]> {
   const real = await realpath(path);
   if (entered.has(real)) return [];

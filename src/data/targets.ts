@@ -35,7 +35,8 @@ function fillRow(target: Target, encoding: TargetEncoding, row: Float32Array, na
 }
 
 /**
- * Targets of one batch as a tensor: i32 [n] (single), f32 [n, classes] of 0 and 1 (multi), f32 [n, size] scaled (regression).
+ * Targets of one batch as a tensor: i32 [n] (single), f32 [n, classes] of 0 and 1 (multi), f32 [n, size] scaled
+ * (regression).
  * Throws ERR_TARGET naming the sample.
  */
 export function encodeTargets(targets: readonly Target[], encoding: TargetEncoding, names: readonly string[]): Tensor {

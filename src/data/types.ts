@@ -116,7 +116,10 @@ export interface TargetEncoding {
   scaling?: TargetScaling;
 }
 
-/** Rows in order; the last batch of an epoch may be shorter. All arrays have one entry a row but `inputs` (see `read`). */
+/**
+ * Rows in order; the last batch of an epoch may be shorter. All arrays have one entry a row but `inputs` (see
+ * `read`).
+ */
 export interface Batch {
   /** Place of the batch in `rows`. Batches without a readable sample are left out, their number is not reused. */
   index: number;
@@ -128,9 +131,14 @@ export interface Batch {
   keys: (string | null)[];
   /** Rows that `inputs` holds, ascending: all of them, but for those that `LoaderOptions.have` said are there. */
   read: number[];
-  /** One tensor an input, first dimension `read.length`; empty where `read` is. Pictures are f32 [n, channels, height, width]. */
+  /**
+   * One tensor an input, first dimension `read.length`; empty where `read` is. Pictures are f32 [n, channels, height,
+   * width].
+   */
   inputs: Record<string, Tensor>;
-  /** i32 [n] (single), f32 [n, classes] of 0 and 1 (multi), f32 [n, size] scaled (regression). Absent without targets. */
+  /**
+   * i32 [n] (single), f32 [n, classes] of 0 and 1 (multi), f32 [n, size] scaled (regression). Absent without targets.
+   */
   target?: Tensor;
   /** Files of this batch that could not be read; they have no row. */
   skipped: SkippedFile[];
@@ -147,14 +155,16 @@ export interface PictureSession {
 }
 
 /**
- * `batches(dataset, options)` (src/data/loader.ts) is an `AsyncGenerator<Batch>`. What a batch holds depends on its rows and on
- * (seed, epoch) alone.
+ * `batches(dataset, options)` (src/data/loader.ts) is an `AsyncGenerator<Batch>`. What a batch holds depends on its
+ * rows and on (seed, epoch) alone.
  */
 export interface LoaderOptions {
   session: PictureSession;
   /** Indices of the samples of each batch, in order. Default: all samples in order, `batch` at a time. */
   rows?: Iterable<ArrayLike<number>>;
-  /** Rows a batch where `rows` is absent, and for streams. Default 32. More than the data has gives one batch of all. */
+  /**
+   * Rows a batch where `rows` is absent, and for streams. Default 32. More than the data has gives one batch of all.
+   */
   batch?: number;
   /** Needed where samples are pictures. */
   preprocessing?: PicturePreprocessing;

@@ -151,8 +151,9 @@ def augmented(pixels, augment, sample, interpolation='bilinear', channels=3):
 
 for interpolation in MODES:
     for width, height, resize, size in [
-        (500, 375, 256, 224), (375, 500, 256, 224), (64, 64, 256, 224), (31, 17, 8, 8), (32, 32, 32, None), (90, 61, 41, None),
-        (90, 61, [41, 7], [12, 20]), (7, 200, [9, 9], None), (1, 1, 5, 5), (3, 2, 40, [64, 33]), (1000, 30, 24, 24), (50, 40, None, [30, 60]),
+        (500, 375, 256, 224), (375, 500, 256, 224), (64, 64, 256, 224), (31, 17, 8, 8), (32, 32, 32, None),
+        (90, 61, 41, None), (90, 61, [41, 7], [12, 20]), (7, 200, [9, 9], None), (1, 1, 5, 5), (3, 2, 40, [64, 33]),
+        (1000, 30, 24, 24), (50, 40, None, [30, 60]),
     ]:
         plain(picture(width, height), resize, size, interpolation)
     plain(picture(90, 61), 41, 32, interpolation, channels=1)

@@ -8,7 +8,7 @@ import sys
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 warnings.simplefilter('ignore')
 folder = sys.argv[1]
@@ -18,8 +18,9 @@ save = lambda image, name, **options: image.save(os.path.join(folder, name), **o
 
 def smooth(channels, height=61, width=83):
     y, x = np.mgrid[0:height, 0:width]
-    planes = [127 + 100 * np.sin(x / (7 + i) + i) * np.cos(y / (5 + i)) + rng.normal(0, 8, (height, width)) for i in range(channels)]
-    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
+    planes = [127 + 100 * np.sin(x / (7 + i) + i) * np.cos(y / (5 + i)) for i in range(channels)]
+    noisy = np.stack(planes, -1) + rng.normal(0, 8, (height, width, channels))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 rgb, rgba = Image.fromarray(smooth(3)), Image.fromarray(smooth(4))
@@ -30,6 +31,10 @@ orientation[0x112] = 6
 
 save(cmyk, 'cmyk.jpg', quality=95)
 save(cmyk, 'cmyk.tif')
+profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+save(cmyk, 'cmyk-profile.jpg', icc_profile=profile)
+save(rgb, 'profile.png', icc_profile=profile)
+save(grey, 'grey-profile.jpg', icc_profile=profile)
 save(cmyk, 'cmyk-turned.jpg', exif=orientation)
 adobe = open(os.path.join(folder, 'cmyk.jpg'), 'rb').read()
 at = adobe.find(b'\xff\xee')
