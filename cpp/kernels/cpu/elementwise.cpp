@@ -114,7 +114,9 @@ void block(const Block& args, int64_t task, void*) {
   const float* x = args.x + task * kLanes * args.spatial;
   float* y = args.y + task * kLanes * args.spatial;
   for (int64_t s = 0; s < args.spatial; ++s) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) y[s * kLanes + lane] = lane < lanes ? x[lane * args.spatial + s] : 0.0f;
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      y[s * kLanes + lane] = lane < lanes ? x[lane * args.spatial + s] : 0.0f;
+    }
   }
 }
 

@@ -20,23 +20,32 @@ constexpr int kRows = 2;
 constexpr int widest(int) { return 1; }
 #endif
 
-void pack_b(const PackB& args, int64_t task, void*) {
-  const int64_t panels = (args.n + kPanel - 1) / kPanel;
-  const int64_t panel = task % panels;
-  const int64_t lanes = args.n - panel * kPanel < kPanel ? args.n - panel * kPanel : kPanel;
-  const float* source = args.source + task / panels * args.batch_stride + panel * kPanel * args.n_stride;
-  float* packed = args.packed + task * args.k * kPanel;
+int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
+THAW_INLINE int64_t depth_at(int64_t k, int64_t begin) { return k - begin < kDepth ? k - begin : kDepth; }
+
+/// One chunk of one panel; `source` is at its first summand and first column.
+void pack_chunk(const PackB& args, const float* source, int64_t depth, int64_t lanes, float* packed) {
   if (args.n_stride == 1) {
-    for (int64_t k = 0; k < args.k; ++k) storeu(packed + k * kPanel, load_n(source + k * args.k_stride, lanes));
+    for (int64_t k = 0; k < depth; ++k) storeu(packed + k * kPanel, load_n(source + k * args.k_stride, lanes));
     return;
   }
-  // Blocks of 64 along K keep the 16 source rows and the destination in the nearest cache.
-  for (int64_t k0 = 0; k0 < args.k; k0 += 64) {
-    const int64_t k1 = k0 + 64 < args.k ? k0 + 64 : args.k;
-    for (int64_t lane = 0; lane < kPanel; ++lane) {
-      const float* column = source + lane * args.n_stride;
-      for (int64_t k = k0; k < k1; ++k) packed[k * kPanel + lane] = lane < lanes ? column[k * args.k_stride] : 0.0f;
-    }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    const float* column = source + lane * args.n_stride;
+    for (int64_t k = 0; k < depth; ++k) packed[k * kPanel + lane] = column[k * args.k_stride];
+  }
+  for (int64_t lane = lanes; lane < kPanel; ++lane) {
+    for (int64_t k = 0; k < depth; ++k) packed[k * kPanel + lane] = 0.0f;
+  }
+}
+
+void pack_b(const PackB& args, int64_t task, void*) {
+  const int64_t panels = panels_of(args.n), panel = task % panels, matrix = task / panels;
+  const int64_t left = args.n - panel * kPanel, lanes = left < kPanel ? left : kPanel;
+  const float* source = args.source + matrix * args.batch_stride + panel * kPanel * args.n_stride;
+  float* packed = args.packed + matrix * panels * args.k * kPanel;
+  for (int64_t k = 0; k < args.k; k += kDepth) {
+    const int64_t depth = depth_at(args.k, k);
+    pack_chunk(args, source + k * args.k_stride, depth, lanes, packed + (k * panels + panel * depth) * kPanel);
   }
 }
 
@@ -62,9 +71,9 @@ void pack_a(const PackA& args, int64_t task, void*) {
 
 struct Tile {
   const float* a;  // [depth][R]
-  const float* b;  // P panels, panel_stride apart, each [depth][16]
+  const float* b;  // P panels [depth][16], one after the other
   float* c;
-  int64_t depth, panel_stride, c_stride;
+  int64_t depth, c_stride;
   int64_t lanes;  // columns of the last panel
   bool first, last;
   const float* bias;
@@ -97,10 +106,11 @@ void multiply_tile(const Tile& tile) {
   }
   const float* a = tile.a;
   const float* b = tile.b;
+  const int64_t panel_stride = tile.depth * kPanel;
   for (int64_t k = 0; k < tile.depth; ++k, a += R, b += kPanel) {
     V16 columns[P];
     THAW_UNROLL
-    for (int p = 0; p < P; ++p) columns[p] = loadu(b + p * tile.panel_stride);
+    for (int p = 0; p < P; ++p) columns[p] = loadu(b + p * panel_stride);
     THAW_UNROLL
     for (int r = 0; r < R; ++r) {
       const V16 value = broadcast(a[r]);
@@ -150,7 +160,7 @@ void multiply_chunk(const Gemm& args, Tile tile, const float* a, const float* b,
     int64_t step;
     for (int64_t p = p0; p < p1; p += step) {
       step = panels_at_once(rows, p1 - p);
-      tile.b = b + (p * args.k + k) * kPanel;
+      tile.b = b + (k * panels_of(args.n) + p * tile.depth) * kPanel;
       tile.c = c + row * args.n + p * kPanel;
       tile.bias = args.bias == nullptr ? nullptr : args.bias + p * kPanel;
       const int64_t width = args.n - (p + step - 1) * kPanel;
@@ -161,23 +171,23 @@ void multiply_chunk(const Gemm& args, Tile tile, const float* a, const float* b,
 }
 
 void multiply(const Gemm& args, int64_t task, void*) {
-  const int64_t panels = (args.n + kPanel - 1) / kPanel;
+  const int64_t panels = panels_of(args.n);
   const int64_t col_group = task % args.col_groups, rest = task / args.col_groups;
   const int64_t row_group = rest % args.row_groups, batch = rest / args.row_groups;
-  const int64_t p0 = part_begin(panels, args.col_groups, col_group), p1 = part_begin(panels, args.col_groups, col_group + 1);
+  const int64_t p0 = part_begin(panels, args.col_groups, col_group);
+  const int64_t p1 = part_begin(panels, args.col_groups, col_group + 1);
   const int64_t t0 = part_begin(args.tiles, args.row_groups, row_group);
   const int64_t t1 = part_begin(args.tiles, args.row_groups, row_group + 1);
   const float* a = args.a + args.a_of[batch] * args.m * args.k;
   const float* b = args.b + args.b_of[batch] * panels * args.k * kPanel;
   float* c = args.c + batch * args.m * args.n;
   Tile tile{};
-  tile.panel_stride = args.k * kPanel;
   tile.c_stride = args.n;
   tile.activation = args.activation;
   tile.alpha = args.alpha;
   int64_t k = 0;
   do {  // once even when K is 0: the sum of nothing is zero
-    tile.depth = args.k - k < kDepth ? args.k - k : kDepth;
+    tile.depth = depth_at(args.k, k);
     tile.first = k == 0;
     tile.last = k + tile.depth >= args.k;
     // A strip of panels whose chunk stays in the second cache while all rows pass over it.

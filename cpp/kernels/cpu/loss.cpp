@@ -14,9 +14,14 @@ THAW_INLINE float factor_at(const Factors& f, int64_t i) {
   return static_cast<const float*>(f.data)[at];
 }
 
+/// 1 in the first lanes, 0 in the others.
+THAW_INLINE V16 first_lanes_one(int64_t lanes) {
+  return select(less(load(kLaneNumbers), broadcast(static_cast<float>(lanes))), broadcast(1.0f), zero());
+}
+
 /// Factors of the elements i … i + lanes - 1; zero beyond.
 THAW_INLINE V16 factors(const Factors& f, int64_t i, int64_t lanes) {
-  if (f.data == nullptr) return select(less(load(kLaneNumbers), broadcast(static_cast<float>(lanes))), broadcast(1.0f), zero());
+  if (f.data == nullptr) return first_lanes_one(lanes);
   alignas(64) float values[kLanes] = {};
   for (int64_t lane = 0; lane < lanes; ++lane) values[lane] = factor_at(f, i + lane);
   return load(values);
@@ -62,7 +67,7 @@ THAW_INLINE V16 class_weights(const CrossEntropy& args, const L& line, int64_t i
     return broadcast(args.class_weights[i]);
   }
   if constexpr (L::along) {
-    return select(less(load(kLaneNumbers), broadcast(static_cast<float>(line.lanes(i)))), broadcast(1.0f), zero());
+    return first_lanes_one(line.lanes(i));
   }
   return broadcast(1.0f);
 }
@@ -92,7 +97,9 @@ template <class L>
 V16 log_sum_of(const CrossEntropy& args, const L& line) {
   const float lowest = -__builtin_inff();
   V16 max = broadcast(lowest);
-  for (int64_t i = 0; i < line.steps(); ++i) max = larger(max, load_or(args.scores + line.at(i), line.lanes(i), lowest));
+  for (int64_t i = 0; i < line.steps(); ++i) {
+    max = larger(max, load_or(args.scores + line.at(i), line.lanes(i), lowest));
+  }
   max = line.joined_max(max);
   W16 total = wide_zero();
   for (int64_t i = 0; i < line.steps(); ++i) {

@@ -41,11 +41,13 @@ void backward_lines(const SoftmaxBackward& args, const L& line) {
 }
 
 void forward(const Softmax& args, int64_t task, void*) {
-  for_units(args.outer, args.n, args.inner, args.units_per_task, task, [&](const auto& line) { forward_lines(args, line); });
+  for_units(args.outer, args.n, args.inner, args.units_per_task, task,
+            [&](const auto& line) { forward_lines(args, line); });
 }
 
 void backward(const SoftmaxBackward& args, int64_t task, void*) {
-  for_units(args.outer, args.n, args.inner, args.units_per_task, task, [&](const auto& line) { backward_lines(args, line); });
+  for_units(args.outer, args.n, args.inner, args.units_per_task, task,
+            [&](const auto& line) { backward_lines(args, line); });
 }
 
 }  // namespace
