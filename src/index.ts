@@ -49,4 +49,5 @@ export type {
 } from './network/types.js';
 
 // Training and use
+export * from './data/index.js';
 export * from './train/index.js';

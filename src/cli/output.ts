@@ -1,6 +1,6 @@
 /** Where a command's words go: results to standard output, progress and messages to standard error. */
 import type { FitEvent } from '../train/events.js';
-import { formatEvent } from '../report/events.js';
+import { formatEvent } from '../train/format.js';
 
 export interface OutputOptions {
   json: boolean;

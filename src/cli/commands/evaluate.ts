@@ -1,6 +1,6 @@
 import { imageFolder } from '../../data/folder.js';
 import { load } from '../../network/load.js';
-import { formatMetrics } from '../../report/metrics.js';
+import { formatMetrics } from '../../train/format.js';
 import { evaluate as runEvaluate } from '../../train/evaluate.js';
 import { choice, flag, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
@@ -38,7 +38,7 @@ export const evaluate: CliCommand = {
         signal,
         strict,
         ...(batch !== undefined && { batch }),
-        onProgress: ({ done, total }) => output.progress('evaluating', done, total),
+        progress: (done, total) => output.progress('evaluating', done, total),
       });
       output.result({ part, pictures: pictures.length, ...metrics }, formatMetrics(metrics));
     } finally {

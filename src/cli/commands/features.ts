@@ -1,6 +1,6 @@
 import { writeFile, rename } from 'node:fs/promises';
 import { load } from '../../network/load.js';
-import { features as runFeatures } from '../../train/predict.js';
+import { features as runFeatures } from '../../train/features.js';
 import { number, text, UsageError } from '../flags.js';
 import type { CliCommand } from './command.js';
 

@@ -56,7 +56,7 @@ async function run({ operands, values }: { operands: string[]; values: Values },
     seed: number(values, 'seed') ?? 0,
     signal: context.signal,
     ...threadsOf(values),
-    onProgress: ({ done, total }) => output.progress('loading', done, total),
+    onProgress: ({ loaded, total }) => output.progress('loading', loaded, total),
   });
   try {
     prepare(net, data, values);
