@@ -29,11 +29,15 @@ export function stepsPerEpoch(length: number, batch: number, accumulate: number)
   return Math.ceil(batchSizes(length, batch).length / accumulate);
 }
 
+/** A batch of an epoch: one of the loader's, or several joined under the index of the first. */
+export interface EpochBatch extends Batch {
+  /** Number of the loader's batches that are used up once this one is; where a resumed epoch goes on. */
+  until: number;
+}
+
 /** A batch, with its place among those of its optimizer step. */
 export interface PlacedBatch {
-  batch: Batch;
-  /** Batches of the loader that are used up once this one is; where a resumed epoch goes on. */
-  consumed: number;
+  batch: EpochBatch;
   /** First or last of the batches whose gradients are summed for one update. */
   first: boolean;
   last: boolean;
@@ -43,19 +47,19 @@ export interface PlacedBatch {
  * Batches with their place in the accumulation. One batch is held back, for only the next one says whether a step ends
  * (files that cannot be read may leave out any batch).
  */
-export async function* placed(batches: AsyncIterable<Batch>, accumulate: number): AsyncGenerator<PlacedBatch> {
+export async function* placed(batches: AsyncIterable<EpochBatch>, accumulate: number): AsyncGenerator<PlacedBatch> {
   const group = (batch: Batch): number => Math.floor(batch.index / accumulate);
-  let held: Batch | undefined;
+  let held: EpochBatch | undefined;
   let first = true;
   for await (const batch of batches) {
     if (held) {
       const last = group(batch) !== group(held);
-      yield { batch: held, consumed: batch.index, first, last };
+      yield { batch: held, first, last };
       first = last;
     }
     held = batch;
   }
-  if (held) yield { batch: held, consumed: held.index + 1, first, last: true };
+  if (held) yield { batch: held, first, last: true };
 }
 
 /**
@@ -65,9 +69,10 @@ export async function* placed(batches: AsyncIterable<Batch>, accumulate: number)
  * look at the marks, so the number of steps (and with it the schedule) stays the same when marks change between
  * epochs. With `batch: 1`, and where a single sample is all of the data, nothing is joined.
  */
-export async function* joinSingles(batches: AsyncIterable<Batch>, size: number): AsyncGenerator<Batch> {
-  let held: Batch | undefined;
-  for await (const batch of batches) {
+export async function* joinSingles(batches: AsyncIterable<Batch>, size: number): AsyncGenerator<EpochBatch> {
+  let held: EpochBatch | undefined;
+  for await (const loaded of batches) {
+    const batch = { ...loaded, until: loaded.index + 1 };
     if (held && size > 1 && (batch.size === 1 || held.size === 1)) held = joined(held, batch);
     else {
       if (held) yield held;
@@ -77,14 +82,14 @@ export async function* joinSingles(batches: AsyncIterable<Batch>, size: number):
   if (held) yield held;
 }
 
-/** Two batches as one, under the later one's index (so that a resumed epoch goes on behind both). */
-function joined(a: Batch, b: Batch): Batch {
+function joined(a: EpochBatch, b: EpochBatch): EpochBatch {
   const inputs: Record<string, Tensor> = {};
   for (const name of new Set([...Object.keys(a.inputs), ...Object.keys(b.inputs)])) {
     inputs[name] = joinRows(a.inputs[name], b.inputs[name]);
   }
   return {
-    index: b.index,
+    index: a.index,
+    until: b.until,
     size: a.size + b.size,
     samples: [...a.samples, ...b.samples],
     keys: [...a.keys, ...b.keys],

@@ -2,6 +2,7 @@ import { batches } from '../data/loader.js';
 import type { Batch, Dataset, LoaderOptions, Tensor } from '../data/types.js';
 import { ThawError } from '../errors.js';
 import { joinSingles, rowsInOrder, shuffledRows } from './batches.js';
+import type { EpochBatch } from './batches.js';
 import type { FeatureCache } from './feature-cache.js';
 import { FIXED } from './defaults.js';
 import { isStream } from './targets.js';
@@ -68,10 +69,11 @@ export class Source {
     at: { epoch: number; version: number; from: number; batch: number; seed: number },
     cache: FeatureCache | null,
     signal: AbortSignal,
-  ): AsyncIterable<Batch> {
-    if (isStream(this.data)) return skip(this.#read(undefined, at.batch, at.version, cache, signal), at.from);
+  ): AsyncIterable<EpochBatch> {
+    const read = (rows?: Int32Array[]): AsyncIterable<Batch> => this.#read(rows, at.batch, at.version, cache, signal);
+    if (isStream(this.data)) return joinSingles(skip(read(), at.from), at.batch);
     const rows = shuffledRows(this.data.length, at.batch, at.seed, at.epoch).slice(at.from);
-    return joinSingles(numbered(this.#read(rows, at.batch, at.version, cache, signal), at.from), at.batch);
+    return joinSingles(numbered(read(rows), at.from), at.batch);
   }
 
   /** Every sample in order, `FIXED.inferenceBatch` at a time. */

@@ -244,7 +244,7 @@ export class Trainer {
 
   async #stepDone(place: PlacedBatch, result: PlanResult, group: Group, updates: Updates): Promise<void> {
     const learningRate = updates.at(this.#phaseStep).learningRate;
-    this.#state.batches = place.consumed;
+    this.#state.batches = place.batch.until;
     this.#state.step++;
     this.#state.steps++;
     this.control.emit({

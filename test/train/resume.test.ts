@@ -108,7 +108,7 @@ describe('resume', () => {
         let ended: Ended | null = null;
         let kills = 0;
         // Each life lasts a little longer, so that every run comes to its end.
-        for (; !ended; kills++) ended = await life(name, file, every, 12 + 2 * kills + Math.floor((draw() + 1) * 12));
+        for (; !ended; kills++) ended = await life(name, file, every, 12 + kills + Math.floor((draw() + 1) * 5));
         expect(kills).toBeGreaterThan(2);
         expect(ended.bits).toEqual(whole.bits);
         expect(told(ended)).toEqual(told(whole));
