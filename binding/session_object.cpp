@@ -20,7 +20,8 @@ const char* type_name(const Napi::Value& value) {
 }
 
 [[noreturn]] void wrong_argument(const Napi::Value& value, const char* expected, const char* name) {
-  throw_type_error(value.Env(), std::string("expected ") + expected + " for " + name + ", received " + type_name(value));
+  const std::string sentence = std::string("expected ") + expected + " for " + name + ", received " + type_name(value);
+  throw_type_error(value.Env(), sentence);
 }
 
 std::string string_argument(const Napi::Value& value, const char* name) {
@@ -36,7 +37,8 @@ int threads_option(const Napi::Value& options) {
   if (!threads.IsNumber()) wrong_argument(threads, "a number", "'threads'");
   const double number = threads.As<Napi::Number>().DoubleValue();
   if (!(number >= 0 && number <= 1e6) || number != std::floor(number)) {
-    throw_type_error(options.Env(), "expected a whole number of 0 or more for 'threads', received " + std::to_string(number));
+    const std::string received = std::to_string(number);
+    throw_type_error(options.Env(), "expected a whole number of 0 or more for 'threads', received " + received);
   }
   return static_cast<int>(number);
 }
@@ -56,7 +58,7 @@ Bytes view_bytes(const Napi::Value& value) {
   } else {
     wrong_argument(value, "a typed array", "an item of 'buffers'");
   }
-  if (size > 0 && !data) throw_type_error(value.Env(), "expected memory behind an item of 'buffers', received a detached one");
+  if (size > 0 && !data) wrong_argument(value, "memory that is still attached", "an item of 'buffers'");
   return Bytes(data, size, nullptr);
 }
 
@@ -64,8 +66,10 @@ Bytes view_bytes(const Napi::Value& value) {
 
 Napi::Function SessionObject::define(Napi::Env env) {
   return DefineClass(env, "Session",
-                     {InstanceMethod("submit", &SessionObject::submit), InstanceMethod("cancel", &SessionObject::cancel),
-                      InstanceMethod("dispose", &SessionObject::dispose), InstanceAccessor("bytes", &SessionObject::bytes, nullptr)});
+                     {InstanceMethod("submit", &SessionObject::submit),
+                      InstanceMethod("cancel", &SessionObject::cancel),
+                      InstanceMethod("dispose", &SessionObject::dispose),
+                      InstanceAccessor("bytes", &SessionObject::bytes, nullptr)});
 }
 
 SessionObject::SessionObject(const Napi::CallbackInfo& info)
@@ -152,8 +156,8 @@ void SessionObject::dispose(const Napi::CallbackInfo&) {
   disposed_ = true;
   session_->close(false);
   report_memory();
-  // Gives the memory back on a native thread; the job in flight still has its share until it stops. What is left here is
-  // an empty session, so that every later call finds one and says ERR_DISPOSED.
+  // Gives the memory back on a native thread; the job in flight still has its share until it stops. What is left here
+  // is an empty session, so that every later call finds one and says ERR_DISPOSED.
   auto closed = Session::create({});
   closed->close(false);
   Session::release(std::exchange(session_, std::move(closed)));

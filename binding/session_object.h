@@ -22,7 +22,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   void abandon();
 
  private:
-  /// submit(command: string, request: string, buffers: ArrayBufferView[]): { id: number, promise: Promise<{ reply, buffers }> }
+  /// submit(command: string, request: string, buffers: ArrayBufferView[]):
+  ///   { id: number, promise: Promise<{ reply: string, buffers: ArrayBuffer[] }> }
   Napi::Value submit(const Napi::CallbackInfo& info);
   /// cancel(id: number): the promise of a command that is queued or runs rejects with ERR_ABORTED.
   void cancel(const Napi::CallbackInfo& info);

@@ -100,7 +100,7 @@ export type CacheRequest =
 export interface Commands {
   /** Reads ranges of a file into the store, all or none. */
   read: { request: { path: string; tensors: FileRange[] }; reply: object };
-  /** Buffer in: the header. `expected`: what the header was made for; the write is refused where a tensor has changed. */
+  /** Buffer in: the header. `expected`: what it was made for; the write is refused where a tensor has changed. */
   write: { request: { path: string; tensors: string[]; expected?: Omit<StoredTensor, 'name'>[] }; reply: object };
   /** Buffers in: one a tensor, row-major. */
   put: { request: { tensors: StoredTensor[] }; reply: object };
@@ -140,7 +140,12 @@ export interface NativeSession {
     options?: SubmitOptions,
   ): Promise<Submitted<Commands[Name]['reply']>>;
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a command replies depends on its request
-  submit(command: string, request: object, buffers?: ArrayBufferView[], options?: SubmitOptions): Promise<Submitted<any>>;
+  submit(
+    command: string,
+    request: object,
+    buffers?: ArrayBufferView[],
+    options?: SubmitOptions,
+  ): Promise<Submitted<any>>;
   /** Native memory held, in bytes. */
   readonly bytes: number;
   /** Cancels what is queued and in flight and gives the memory back. Later commands reject with ERR_DISPOSED. */
@@ -164,7 +169,11 @@ export interface CoreInfo {
 }
 
 interface AddonSession {
-  submit(command: string, request: string, buffers: ArrayBufferView[]): { id: number; promise: Promise<Submitted<string>> };
+  submit(
+    command: string,
+    request: string,
+    buffers: ArrayBufferView[],
+  ): { id: number; promise: Promise<Submitted<string>> };
   cancel(id: number): void;
   dispose(): void;
   readonly bytes: number;
@@ -205,7 +214,7 @@ function addon(): Addon {
 }
 
 /**
- * @param options.threads most threads that a command of this session uses; default: one a processor that the process may use.
+ * @param options.threads most threads that a command of this session uses; default: one for each processor.
  * @throws ERR_NATIVE_MISSING, TypeError (ERR_ARGUMENT)
  */
 export function createSession(options: { threads?: number | undefined } = {}): NativeSession {
@@ -225,9 +234,15 @@ class Session implements NativeSession {
   }
 
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the overloads of the interface say more
-  async submit(command: string, request: object, buffers: ArrayBufferView[] = [], options: SubmitOptions = {}): Promise<Submitted<any>> {
+  async submit(
+    command: string,
+    request: object,
+    buffers: ArrayBufferView[] = [],
+    options: SubmitOptions = {},
+  ): Promise<Submitted<any>> {
     const { signal } = options;
-    if (request === null || typeof request !== 'object') throw expected('ERR_ARGUMENT', 'an object', "'request'", request);
+    if (request === null || typeof request !== 'object')
+      throw expected('ERR_ARGUMENT', 'an object', "'request'", request);
     if (signal?.aborted) throw aborted(signal);
     const views = Array.isArray(buffers) ? buffers.map(fixed) : buffers;
     try {
@@ -288,5 +303,6 @@ function verbose(topic: string): boolean {
 
 function printSelection({ launches, declined }: CompileReply): void {
   for (const { node, op, kernel } of launches ?? []) process.stderr.write(`thaw: select ${node} (${op}): ${kernel}\n`);
-  for (const { node, kernel, why } of declined ?? []) process.stderr.write(`thaw: select ${node}: not ${kernel}, ${why}\n`);
+  for (const { node, kernel, why } of declined ?? [])
+    process.stderr.write(`thaw: select ${node}: not ${kernel}, ${why}\n`);
 }

@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -42,7 +51,10 @@ interface Ended {
   error: string;
 }
 
-function run(script: string, options: { args?: string[]; shell?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Ended> {
+function run(
+  script: string,
+  options: { args?: string[]; shell?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ended> {
   const path = join(folder, `script-${Math.random().toString(36).slice(2)}.mjs`);
   writeFileSync(path, preamble + script);
   const args = [...(options.args ?? []), path];
@@ -66,23 +78,34 @@ const slow = { timeout: 60_000 };
 
 describe('a process', slow, () => {
   it('ends by itself with idle sessions, used and unused', async () => {
-    expect(await run(`const s = createSession(); createSession(); await brief(s); console.log('done');`)).toMatchObject({
-      code: 0,
-      out: 'done\n',
-      error: '',
-    });
+    expect(await run(`const s = createSession(); createSession(); await brief(s); console.log('done');`)).toMatchObject(
+      {
+        code: 0,
+        out: 'done\n',
+        error: '',
+      },
+    );
   });
 
   it('stays for a command that nobody awaits', async () => {
-    expect(await run(`brief(createSession()).then(() => console.log('done'));`)).toMatchObject({ code: 0, out: 'done\n' });
+    expect(await run(`brief(createSession()).then(() => console.log('done'));`)).toMatchObject({
+      code: 0,
+      out: 'done\n',
+    });
   });
 
   it.each([0, 1, 20, 100])('exits in the middle of a command after %d ms', async (ms) => {
-    expect(await run(`long(createSession()); await wait(${ms}); process.exit(3);`)).toMatchObject({ code: 3, signal: null });
+    expect(await run(`long(createSession()); await wait(${ms}); process.exit(3);`)).toMatchObject({
+      code: 3,
+      signal: null,
+    });
   });
 
   it('dies of an exception in the middle of a command', async () => {
-    expect(await run(`long(createSession()); setTimeout(() => { throw new Error('no') }, 20);`)).toMatchObject({ code: 1, signal: null });
+    expect(await run(`long(createSession()); setTimeout(() => { throw new Error('no') }, 20);`)).toMatchObject({
+      code: 1,
+      signal: null,
+    });
   });
 
   it('disposes in the middle of a command and goes on', async () => {
@@ -97,7 +120,9 @@ describe('a process', slow, () => {
   });
 
   it('disposes in the middle of a command and exits at once', async () => {
-    expect(await run(`const s = createSession(); long(s); await wait(20); s.dispose(); process.exit(0);`)).toMatchObject({ code: 0 });
+    expect(
+      await run(`const s = createSession(); long(s); await wait(20); s.dispose(); process.exit(0);`),
+    ).toMatchObject({ code: 0 });
   });
 
   it('says what to do when the binary is missing', async () => {

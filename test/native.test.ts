@@ -26,14 +26,21 @@ async function get(session: NativeSession, name: string, as: 'loaded' | 'f32' = 
   return { ...reply.tensors[0]!, buffer: buffers[0]! };
 }
 
-const f32 = async (session: NativeSession, name: string) => [...new Float32Array((await get(session, name, 'f32')).buffer)];
+const f32 = async (session: NativeSession, name: string) => [
+  ...new Float32Array((await get(session, name, 'f32')).buffer),
+];
 const initialise = (session: NativeSession, name: string, shape: number[], init: object, seed = 1) =>
   session.submit('initialise', { tensors: [{ name, dtype: 'F32', shape, init }], seed } as object);
 
 /** Seconds of work in one command, in little memory. */
 function longJob(session: NativeSession, signal?: AbortSignal) {
   const tensor = { name: 'long', dtype: 'F32', shape: [1 << 20], init: { kind: 'normal', std: 1 } };
-  return session.submit('initialise', { tensors: Array(2000).fill(tensor), seed: 1 } as object, [], signal ? { signal } : {});
+  return session.submit(
+    'initialise',
+    { tensors: Array(2000).fill(tensor), seed: 1 } as object,
+    [],
+    signal ? { signal } : {},
+  );
 }
 
 describe('tensors', () => {
@@ -62,7 +69,13 @@ describe('tensors', () => {
 
   it('convert every f16, subnormal, infinite and NaN ones too', async () => {
     const session = open();
-    await put(session, 'all', 'F16', [65536], Uint16Array.from({ length: 65536 }, (_, i) => i));
+    await put(
+      session,
+      'all',
+      'F16',
+      [65536],
+      Uint16Array.from({ length: 65536 }, (_, i) => i),
+    );
     const numbers = await f32(session, 'all');
     const expected = (bits: number) => {
       const sign = bits & 0x8000 ? -1 : 1;
@@ -92,7 +105,9 @@ describe('tensors', () => {
     shared.set([1, 2]);
     await put(session, 'shared', 'F32', [2], shared);
     expect(await f32(session, 'shared')).toEqual([1, 2]);
-    const buffer = new (ArrayBuffer as unknown as new (size: number, o: object) => ArrayBuffer)(8, { maxByteLength: 16 });
+    const buffer = new (ArrayBuffer as unknown as new (size: number, o: object) => ArrayBuffer)(8, {
+      maxByteLength: 16,
+    });
     const resizable = new Float32Array(buffer);
     resizable.set([3, 4]);
     const done = put(session, 'resizable', 'F32', [2], resizable);
@@ -131,7 +146,11 @@ describe('tensors', () => {
 describe('initialisers', () => {
   const statistics = (x: number[]) => {
     const mean = x.reduce((sum, v) => sum + v, 0) / x.length;
-    return { mean, std: Math.sqrt(x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length), most: x.reduce((m, v) => Math.max(m, Math.abs(v)), 0) };
+    return {
+      mean,
+      std: Math.sqrt(x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length),
+      most: x.reduce((m, v) => Math.max(m, Math.abs(v)), 0),
+    };
   };
 
   it.each([
@@ -165,11 +184,17 @@ describe('initialisers', () => {
 
   it('refuse what they cannot do', async () => {
     const session = open();
-    await expect(initialise(session, 'w', [3], { kind: 'kaimingNormal', fan: 'in', gain: 1 })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(initialise(session, 'w', [3], { kind: 'kaimingNormal', fan: 'in', gain: 1 })).rejects.toMatchObject({
+      code: 'ERR_SHAPE',
+    });
     await expect(initialise(session, 'w', [3], { kind: 'magic' })).rejects.toMatchObject({ code: 'ERR_INITIALISER' });
-    await expect(initialise(session, 'w', [3], { kind: 'normal', std: -1 })).rejects.toMatchObject({ code: 'ERR_INITIALISER' });
+    await expect(initialise(session, 'w', [3], { kind: 'normal', std: -1 })).rejects.toMatchObject({
+      code: 'ERR_INITIALISER',
+    });
     await expect(initialise(session, 'w', [-3], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
-    await expect(initialise(session, 'w', [2 ** 40, 2 ** 40], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(initialise(session, 'w', [2 ** 40, 2 ** 40], { kind: 'ones' })).rejects.toMatchObject({
+      code: 'ERR_SHAPE',
+    });
     await expect(initialise(session, 'w', [2 ** 48], { kind: 'ones' })).rejects.toMatchObject({ code: 'ERR_MEMORY' });
   });
 });
@@ -197,7 +222,8 @@ describe('files', () => {
     writeFileSync(path, new Uint8Array(numbers.buffer));
     const session = open();
     await read(session, { shape: [1] });
-    const refused = (tensor: object, code: string) => expect(read(session, tensor)).rejects.toMatchObject({ name: 'ThawError', code });
+    const refused = (tensor: object, code: string) =>
+      expect(read(session, tensor)).rejects.toMatchObject({ name: 'ThawError', code });
     await refused({ shape: [25] }, 'ERR_FILE_TRUNCATED');
     await refused({ shape: [24], offset: 1 }, 'ERR_FILE_TRUNCATED');
     await refused({ shape: [1], offset: 97 }, 'ERR_FILE_TRUNCATED');
@@ -216,7 +242,9 @@ describe('files', () => {
     expect(await f32(session, 'x')).toEqual([0]);
     truncateSync(path, 40);
     await refused({ shape: [24] }, 'ERR_FILE_TRUNCATED');
-    await expect(read(session, { shape: [1] }, join(folder, 'absent'))).rejects.toMatchObject({ code: 'ERR_FILE_NOT_FOUND' });
+    await expect(read(session, { shape: [1] }, join(folder, 'absent'))).rejects.toMatchObject({
+      code: 'ERR_FILE_NOT_FOUND',
+    });
     await expect(read(session, { shape: [1] }, folder)).rejects.toMatchObject({ code: 'ERR_FILE' });
   });
 
@@ -227,11 +255,23 @@ describe('files', () => {
     await put(session, 'byte', 'U8', [1], Uint8Array.of(9));
     const write = (request: object, file = target) =>
       session.submit('write', { path: file, tensors: ['half', 'byte'], ...request }, [Buffer.from('head')]);
-    await write({ expected: [{ dtype: 'F16', shape: [3] }, { dtype: 'U8', shape: [1] }] });
+    await write({
+      expected: [
+        { dtype: 'F16', shape: [3] },
+        { dtype: 'U8', shape: [1] },
+      ],
+    });
     const bytes = readFileSync(target);
     expect([...bytes]).toEqual([...Buffer.from('head'), 1, 0, 2, 0, 3, 0, 9]);
     await expect(write({ tensors: ['absent'] })).rejects.toMatchObject({ code: 'ERR_TENSOR_MISSING' });
-    await expect(write({ expected: [{ dtype: 'F32', shape: [3] }, { dtype: 'U8', shape: [1] }] })).rejects.toMatchObject({ code: 'ERR_TENSOR_CHANGED' });
+    await expect(
+      write({
+        expected: [
+          { dtype: 'F32', shape: [3] },
+          { dtype: 'U8', shape: [1] },
+        ],
+      }),
+    ).rejects.toMatchObject({ code: 'ERR_TENSOR_CHANGED' });
     expect(readFileSync(target)).toEqual(bytes);
     await expect(write({}, join(folder, 'no', 'folder'))).rejects.toMatchObject({ code: 'ERR_FILE_WRITE' });
     await expect(write({}, folder)).rejects.toMatchObject({ code: 'ERR_FILE_WRITE' });
@@ -244,8 +284,15 @@ describe('the feature cache', () => {
   it('is made, asked and released', async () => {
     const session = open();
     const { cache } = (await session.submit('cache', { action: 'create', limitBytes: 1000 })).reply;
-    expect((await session.submit('cache', { action: 'has', cache, keys: ['a', 'b'] })).reply).toEqual({ has: [false, false] });
-    expect((await session.submit('cache', { action: 'info', cache })).reply).toEqual({ entries: 0, bytes: 0, limitBytes: 1000, full: false });
+    expect((await session.submit('cache', { action: 'has', cache, keys: ['a', 'b'] })).reply).toEqual({
+      has: [false, false],
+    });
+    expect((await session.submit('cache', { action: 'info', cache })).reply).toEqual({
+      entries: 0,
+      bytes: 0,
+      limitBytes: 1000,
+      full: false,
+    });
     await session.submit('cache', { action: 'release', cache });
     await expect(session.submit('cache', { action: 'clear', cache })).rejects.toMatchObject({ code: 'ERR_CACHE' });
   });
@@ -255,14 +302,28 @@ describe('commands', () => {
   it('refuse wrong arguments with a code', async () => {
     const session = open();
     const submit = session.submit.bind(session) as unknown as (...args: unknown[]) => Promise<unknown>;
-    for (const args of [[], [1, {}], ['list'], ['list', null], ['list', 'x'], ['list', {}, 1], ['list', {}, [1]], ['list', {}, [new ArrayBuffer(1)]], ['list', {}, [null]]]) {
+    for (const args of [
+      [],
+      [1, {}],
+      ['list'],
+      ['list', null],
+      ['list', 'x'],
+      ['list', {}, 1],
+      ['list', {}, [1]],
+      ['list', {}, [new ArrayBuffer(1)]],
+      ['list', {}, [null]],
+    ]) {
       await expect(submit(...args)).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
     }
     await expect(submit('nonsense', {})).rejects.toMatchObject({ code: 'ERR_COMMAND' });
     await expect(submit('get', {})).rejects.toMatchObject({ code: 'ERR_JSON' });
     await expect(submit('get', { names: 'x' })).rejects.toMatchObject({ code: 'ERR_JSON' });
-    await expect(submit('get', { names: ['x'] })).rejects.toThrow("expected a tensor of the network for 'x', received an unknown name");
-    await expect(submit('put', { tensors: [{ name: 'x', dtype: 'F32', shape: [2] }] }, [new Uint8Array(7)])).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    await expect(submit('get', { names: ['x'] })).rejects.toThrow(
+      "expected a tensor of the network for 'x', received an unknown name",
+    );
+    await expect(
+      submit('put', { tensors: [{ name: 'x', dtype: 'F32', shape: [2] }] }, [new Uint8Array(7)]),
+    ).rejects.toMatchObject({ code: 'ERR_SHAPE' });
     await expect(submit('put', { tensors: [] }, [new Uint8Array(7)])).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
     expect(() => createSession({ threads: -1 })).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
     expect(() => createSession({ threads: 1.5 })).toThrow(TypeError);
@@ -277,7 +338,9 @@ describe('commands', () => {
       put(session, 'x', 'U8', [1], Uint8Array.of(5)).then(() => order.push('put')),
       session.submit('write', { path, tensors: ['x'] }, [new Uint8Array(0)]).then(() => order.push('write')),
       put(session, 'x', 'U8', [1], Uint8Array.of(6)).then(() => order.push('put')),
-      session.submit('read', { path, tensors: [{ name: 'y', dtype: 'U8', shape: [1], offset: 0 }] }).then(() => order.push('read')),
+      session
+        .submit('read', { path, tensors: [{ name: 'y', dtype: 'U8', shape: [1], offset: 0 }] })
+        .then(() => order.push('read')),
       get(session, 'y').then(({ buffer }) => order.push(String(new Uint8Array(buffer)[0]))),
     ];
     await Promise.all(done);
@@ -287,7 +350,9 @@ describe('commands', () => {
   it('take turns between sessions', async () => {
     const [busy, other] = [open(), open()];
     let finished = 0;
-    const many = Array.from({ length: 10 }, () => initialise(busy, 'x', [1 << 20], { kind: 'normal', std: 1 }).then(() => finished++));
+    const many = Array.from({ length: 10 }, () =>
+      initialise(busy, 'x', [1 << 20], { kind: 'normal', std: 1 }).then(() => finished++),
+    );
     await put(other, 'x', 'U8', [1], Uint8Array.of(1));
     expect(finished).toBeLessThan(5);
     await Promise.all(many);
@@ -307,7 +372,9 @@ describe('commands', () => {
     expect(performance.now() - begin).toBeLessThan(1000);
     await last;
     late.abort();
-    await expect(session.submit('list', {}, [], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ERR_ABORTED' });
+    await expect(session.submit('list', {}, [], { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ERR_ABORTED',
+    });
   });
 
   it('stop when the session is disposed', async () => {
@@ -316,7 +383,8 @@ describe('commands', () => {
     const outcomes = Promise.allSettled(jobs);
     await new Promise((resolve) => setTimeout(resolve, 20));
     session.dispose();
-    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ERR_ABORTED' } });
+    for (const outcome of await outcomes)
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ERR_ABORTED' } });
     await expect(session.submit('list', {})).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
   });
 

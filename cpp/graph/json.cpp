@@ -44,7 +44,8 @@ void dump_number(double value, std::string& out) {
     return;
   }
   char digits[32];
-  const bool integer = std::fabs(value) <= kMaxInteger && value == std::floor(value) && !(value == 0 && std::signbit(value));
+  const bool negative_zero = value == 0 && std::signbit(value);
+  const bool integer = std::fabs(value) <= kMaxInteger && value == std::floor(value) && !negative_zero;
   const auto result = integer ? std::to_chars(digits, digits + sizeof digits, static_cast<int64_t>(value))
                               : std::to_chars(digits, digits + sizeof digits, value);
   out.append(digits, result.ptr);

@@ -22,7 +22,8 @@ constexpr std::align_val_t kAlignment{64};
 constexpr size_t kMapped = size_t{256} << 10;
 constexpr size_t kHuge = size_t{2} << 20;  // size and alignment of a huge page
 
-size_t mapped_size(size_t whole) { return whole < 2 * kHuge ? (whole + 4095) / 4096 * 4096 : (whole + kHuge - 1) / kHuge * kHuge; }
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+size_t mapped_size(size_t whole) { return round_up(whole, whole < 2 * kHuge ? 4096 : kHuge); }
 
 void* map(size_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -74,7 +75,7 @@ size_t whole_lines(size_t bytes) { return bytes / 64 * 64 + 64; }
 Memory::Memory(size_t bytes, std::shared_ptr<Account> account, bool zero) : account_(std::move(account)) {
   const size_t whole = whole_lines(bytes);
   data_ = whole > bytes ? take(whole, zero) : nullptr;
-  if (!data_) fail("ERR_MEMORY", "expected " + std::to_string(bytes) + " bytes of memory from the system, received none");
+  if (!data_) fail_expected("ERR_MEMORY", std::to_string(bytes) + " bytes", "a block of memory", "none from the system");
   size_ = bytes;
   if (account_) account_->add(static_cast<int64_t>(size_));
 }

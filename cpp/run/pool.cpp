@@ -196,7 +196,8 @@ void Pool::run(int64_t tasks, size_t scratch, Call call, const void* body, int l
   if (in_task) return run_inline(tasks, scratch, call, body);
   State& s = *state_;
   const std::lock_guard region(s.region);
-  const int threads = static_cast<int>(std::min<int64_t>(limit > 0 ? std::min(limit, kMaxThreads) : this->threads(), tasks));
+  const int most = limit > 0 ? std::min(limit, kMaxThreads) : this->threads();
+  const int threads = static_cast<int>(std::min<int64_t>(most, tasks));
   const int helpers = s.start_workers(threads - 1);
   s.reserve_scratch(helpers + 1, scratch);
   s.call = call, s.body = body, s.tasks = tasks;

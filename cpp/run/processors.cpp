@@ -63,7 +63,8 @@ double cgroup_quota() {
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", path = line.substr(second + 1);
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string path = line.substr(second + 1);
     double quota = 0;
     if (controllers == ",,") {
       quota = tightest("/sys/fs/cgroup", path, quota_v2);

@@ -62,9 +62,9 @@ Range parse_range(const Json& json, const InputFile& file) {
                       range.span <= file.size() - static_cast<uint64_t>(offset) &&
                       range.bytes <= file.size() + kExpansion;
   if (!inside) {
-    fail("ERR_FILE_TRUNCATED", "expected " + std::to_string(range.bytes) + " bytes at byte " + std::to_string(offset) +
-                                   " for tensor '" + range.name + "', received a file of " + std::to_string(file.size()) +
-                                   " bytes ('" + file.path() + "')");
+    fail_expected("ERR_FILE_TRUNCATED", std::to_string(range.bytes) + " bytes at byte " + std::to_string(offset),
+                  "tensor '" + range.name + "'",
+                  "a file of " + std::to_string(file.size()) + " bytes ('" + file.path() + "')");
   }
   range.offset = static_cast<uint64_t>(offset);
   return range;
@@ -93,7 +93,8 @@ void gather(const Range& range, const char* source, char* target) {
   }
 }
 
-Memory read_range(InputFile& file, const Range& range, const std::shared_ptr<Account>& account, const JobContext& context) {
+Memory read_range(InputFile& file, const Range& range, const std::shared_ptr<Account>& account,
+                  const JobContext& context) {
   Memory memory(range.bytes, account);
   if (range.strides.empty() || range.bytes == 0) {
     read_span(file, range.offset, memory.data(), range.bytes, context);
@@ -107,14 +108,15 @@ Memory read_range(InputFile& file, const Range& range, const std::shared_ptr<Acc
 
 void check_expected(const Json& expected, const std::vector<Tensor*>& tensors) {
   if (expected.items().size() != tensors.size()) {
-    fail_expected("ERR_JSON", std::to_string(tensors.size()) + " items", "'expected'", std::to_string(expected.items().size()));
+    fail_expected("ERR_JSON", std::to_string(tensors.size()) + " items", "'expected'",
+                  std::to_string(expected.items().size()));
   }
   for (size_t i = 0; i < tensors.size(); ++i) {
     const Json& item = expected.items()[i];
     const Tensor& tensor = *tensors[i];
-    if (item.at("dtype").as_string() == storage_name(tensor.dtype) && item.at("shape").as_ints() == tensor.shape) continue;
-    fail_expected("ERR_TENSOR_CHANGED", item.at("dtype").as_string() + " " + to_string(item.at("shape").as_ints()),
-                  "tensor '" + tensor.name + "'", std::string(storage_name(tensor.dtype)) + " " + to_string(tensor.shape));
+    const std::string wanted = item.at("dtype").as_string() + " " + to_string(item.at("shape").as_ints());
+    const std::string found = std::string(storage_name(tensor.dtype)) + " " + to_string(tensor.shape);
+    if (wanted != found) fail_expected("ERR_TENSOR_CHANGED", wanted, "tensor '" + tensor.name + "'", found);
   }
 }
 
@@ -136,7 +138,9 @@ Reply command_read(Session& session, const Json& request, Buffers&, JobContext& 
 /// Writes a header (the first buffer) and tensors behind it, in order. `expected` lists the dtype and shape that the
 /// header was made for: the write is refused when a tensor has changed since.
 Reply command_write(Session& session, const Json& request, Buffers& buffers, JobContext& context) {
-  if (buffers.size() != 1) fail_expected("ERR_ARGUMENT", "one buffer (the header)", "'write'", std::to_string(buffers.size()));
+  if (buffers.size() != 1) {
+    fail_expected("ERR_ARGUMENT", "one buffer (the header)", "'write'", std::to_string(buffers.size()));
+  }
   std::vector<Tensor*> tensors;
   for (const std::string& name : request.at("tensors").as_strings()) tensors.push_back(&session.store.at(name));
   if (const Json* expected = request.find("expected")) check_expected(*expected, tensors);

@@ -1,5 +1,5 @@
-// The command initialise: new tensors, drawn by (seed, name, index of the element), so that neither the number of threads
-// nor the order of the tensors matters.
+// The command initialise: new tensors, drawn by (seed, name, index of the element), so that neither the number of
+// threads nor the order of the tensors matters.
 //
 // Kaiming: K. He et al., "Delving deep into rectifiers", 2015. Normal numbers: G. Box, M. Muller, 1958.
 #include <algorithm>
@@ -89,8 +89,9 @@ void fill_constant(T* target, int64_t count, double value) {
 
 // Inputs or outputs of a layer whose weight is [out, in, kernel…].
 double fan_of(const Shape& shape, const std::string& fan, const std::string& name) {
-  if (shape.size() < 2) fail_expected("ERR_SHAPE", "two dimensions or more", "the fan of '" + name + "'", to_string(shape));
-  if (fan != "in" && fan != "out") fail_expected("ERR_INITIALISER", "'in' or 'out'", "the fan of '" + name + "'", "'" + fan + "'");
+  const std::string subject = "the fan of '" + name + "'";
+  if (shape.size() < 2) fail_expected("ERR_SHAPE", "two dimensions or more", subject, to_string(shape));
+  if (fan != "in" && fan != "out") fail_expected("ERR_INITIALISER", "'in' or 'out'", subject, "'" + fan + "'");
   const int64_t field = count(Shape(shape.begin() + 2, shape.end()));
   return static_cast<double>(std::max<int64_t>(1, shape[fan == "in" ? 1 : 0] * field));
 }
@@ -98,7 +99,8 @@ double fan_of(const Shape& shape, const std::string& fan, const std::string& nam
 double positive(const Json& init, const char* member, const std::string& name) {
   const double value = init.at(member).as_number();
   if (!(value >= 0 && std::isfinite(value))) {
-    fail_expected("ERR_INITIALISER", "a number of 0 or more", "'" + std::string(member) + "' of '" + name + "'", init.at(member).dump());
+    fail_expected("ERR_INITIALISER", "a number of 0 or more", "'" + std::string(member) + "' of '" + name + "'",
+                  init.at(member).dump());
   }
   return value;
 }

@@ -29,7 +29,8 @@ const CommandRow& find_command(const std::string& name) {
 Outcome aborted() { return {"", {}, "ERR_ABORTED", "the operation was aborted"}; }
 
 // The only place where exceptions of the core end: whatever is thrown becomes a code and a sentence.
-Outcome execute(const CommandRow& row, Session& session, const std::string& text, Buffers& buffers, JobContext& context) {
+Outcome execute(const CommandRow& row, Session& session, const std::string& text, Buffers& buffers,
+                JobContext& context) {
   const FlushDenormals flush;
   try {
     const Json request = Json::parse(text);
@@ -52,7 +53,8 @@ Session::~Session() = default;
 
 std::shared_ptr<Session> Session::create(const Options& options) {
   if (options.threads < 0 || options.threads > Pool::kMaxThreads) {
-    fail_expected("ERR_ARGUMENT", "0 to " + std::to_string(Pool::kMaxThreads), "'threads'", std::to_string(options.threads));
+    fail_expected("ERR_ARGUMENT", "0 to " + std::to_string(Pool::kMaxThreads), "'threads'",
+                  std::to_string(options.threads));
   }
   return std::shared_ptr<Session>(new Session(options));
 }
@@ -91,7 +93,9 @@ void Session::release(std::shared_ptr<Session> session) { Queue::shared().discar
 
 FeatureCache& Session::cache(int64_t id) {
   const auto found = caches.find(id);
-  if (found == caches.end()) fail_expected("ERR_CACHE", "a feature cache of this network", "'cache'", std::to_string(id));
+  if (found == caches.end()) {
+    fail_expected("ERR_CACHE", "a feature cache of this network", "'cache'", std::to_string(id));
+  }
   return found->second;
 }
 

@@ -32,8 +32,8 @@ class Session : public std::enable_shared_from_this<Session> {
   ~Session();
 
   /// Queues a command. `request` is JSON text, parsed on the native thread. `done` is called once, from a native thread
-  /// (or from the caller of cancel and close for a job that had not begun). Throws ERR_COMMAND for an unknown command and
-  /// ERR_DISPOSED after close.
+  /// (or from the caller of cancel and close for a job that had not begun). Throws ERR_COMMAND for an unknown command
+  /// and ERR_DISPOSED after close.
   std::shared_ptr<Job> submit(const std::string& command, std::string request, Buffers buffers,
                               std::function<void(Outcome)> done);
   /// Cancels what is queued and in flight and takes no more; with `wait` returns when nothing of it runs any more.

@@ -60,7 +60,8 @@ class Store {
   int64_t* i64(std::string_view name);
 
   uint64_t version(std::string_view name) { return at(name).version; }
-  /// Say that the compute form was written. The loaded form goes, and the tensor's type becomes that of the compute form.
+  /// Say that the compute form was written. The loaded form goes, and the tensor's type becomes that of the compute
+  /// form.
   void mark_modified(Tensor& tensor);
   void mark_modified(std::string_view name) { mark_modified(at(name)); }
 

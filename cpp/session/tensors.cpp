@@ -22,7 +22,8 @@ Pairs parse_pairs(const Json& request) {
   };
   Pairs pairs{names("from"), names("to")};
   if (pairs.from.size() != pairs.to.size()) {
-    fail_expected("ERR_ARGUMENT", std::to_string(pairs.from.size()) + " names", "'to'", std::to_string(pairs.to.size()));
+    fail_expected("ERR_ARGUMENT", std::to_string(pairs.from.size()) + " names", "'to'",
+                  std::to_string(pairs.to.size()));
   }
   return pairs;
 }
@@ -37,8 +38,8 @@ Described parse_put(const Json& json, const Bytes& bytes) {
   Described tensor{json.at("name").as_string(), storage_from(json.at("dtype").as_string()), json.at("shape").as_ints()};
   const size_t expected = storage_bytes(tensor.dtype, tensor.shape, tensor.name);
   if (bytes.size != expected) {
-    fail_expected("ERR_SHAPE", std::to_string(expected) + " bytes", "tensor '" + tensor.name + "' " + to_string(tensor.shape),
-                  std::to_string(bytes.size) + " bytes");
+    fail_expected("ERR_SHAPE", std::to_string(expected) + " bytes",
+                  "tensor '" + tensor.name + "' " + to_string(tensor.shape), std::to_string(bytes.size) + " bytes");
   }
   return tensor;
 }

@@ -186,7 +186,8 @@ void queue_cancels() {
     while (!cancelled) std::this_thread::yield();
   };
   const auto count = [&](bool begun) { ++(begun ? started : refused); };
-  const auto first = job_of(owner, Lane::compute, endless, count), second = job_of(owner, Lane::compute, endless, count);
+  const auto first = job_of(owner, Lane::compute, endless, count);
+  const auto second = job_of(owner, Lane::compute, endless, count);
   const auto third = job_of(owner, Lane::io, endless, count);
   for (const auto& job : {first, second, third}) queue.submit(job);
   wait_for(running, 1);
@@ -212,7 +213,8 @@ void queue_shuts_down() {
   queue.shut_down(5000);
   CHECK(ended == 1);
   std::atomic<int> begun{0};
-  queue.submit(job_of(queue.owner(), Lane::compute, [&](const auto&) { ++begun; }, [&](bool started) { ended += started ? 0 : 1; }));
+  queue.submit(job_of(queue.owner(), Lane::compute, [&](const auto&) { ++begun; },
+                      [&](bool started) { ended += started ? 0 : 1; }));
   CHECK(ended == 2 && begun == 0);
 }
 
