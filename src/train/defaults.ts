@@ -80,10 +80,6 @@ export const FIT_DEFAULTS = {
     text: 'Path of a checkpoint to go on from; true: the path of checkpoint, where that file exists.',
   },
   seed: { value: 0, text: 'Seeds the order of samples, augmentation and dropout; whole number, 0 … 2^53-1.' },
-  threads: {
-    value: undefined,
-    text: 'Threads of the core for this network. Set it at load: a fit uses what the network has.',
-  },
   strict: {
     value: false,
     text: 'Stop at the first file that cannot be read, instead of leaving it out with a warning.',

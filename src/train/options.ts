@@ -41,7 +41,6 @@ export interface FitOptions {
   checkpoint?: string | { path: string; every?: 'epoch' | number } | undefined;
   resume?: string | boolean | undefined;
   seed?: number;
-  threads?: number | undefined;
   strict?: boolean;
   signal?: AbortSignal | undefined;
   metrics?: Record<string, CustomMetric> | undefined;
@@ -105,7 +104,6 @@ export function resolveOptions(options: FitOptions): Settings {
     metrics: all.metrics ?? {},
   };
   delete (settings as FitOptions).signal;
-  delete (settings as FitOptions).threads;
   return settings;
 }
 
@@ -116,7 +114,6 @@ const RANGES: Partial<Record<keyof FitOptions, Range>> = {
   accumulate: [1, 1e9, true, 'a whole number, 1 or more,'],
   variants: [0, 1e9, true, 'a whole number, 0 or more,'],
   seed: [0, Number.MAX_SAFE_INTEGER, true, 'a whole number from 0 to 2^53-1'],
-  threads: [1, 4096, true, 'a whole number, 1 or more,'],
   momentum: [0, 1, false, 'a number from 0 to 1'],
   eps: [Number.MIN_VALUE, 1, false, 'a number above 0'],
   weightDecay: [0, 1e9, false, 'a number, 0 or more,'],
