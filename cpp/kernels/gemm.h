@@ -1,7 +1,7 @@
 #pragma once
 // C = A B: c[b][m][n] = act(sum_k a[b][m][k] * b[b][k][n] + bias[n]) in f32.
 // B lies in chunks of kDepth along K, each in panels of 16 outputs [ceil(N/16)][depth][16]: what a task reads for one
-// chunk is one piece of memory, whatever N and K. A lies in row tiles of R rows [K][R], tile i of n from row M i / n on.
+// chunk is one piece of memory, whatever N and K. A lies in row tiles of R rows [K][R], tile i of n from row M i / n.
 // Order of a sum: chunks of kDepth along K, each one chain of fused multiply-adds from zero, the chunks added in order.
 // It does not depend on M, so a row has the same bits in any batch.
 #include <cstdint>

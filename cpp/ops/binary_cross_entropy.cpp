@@ -1,6 +1,6 @@
 // binary_cross_entropy(scores, target f32, weights?, mask?; reduction 'mean'|'sum') → loss [], total []: from logits,
-// max(x, 0) - x t + log(1 + e^-|x|) for each element. Weights (trailing dimensions, as PyTorch broadcasts) multiply; the
-// mask (bool or f32; leading or trailing dimensions) multiplies and counts in the mean.
+// max(x, 0) - x t + log(1 + e^-|x|) for each element. Weights (trailing dimensions, as PyTorch broadcasts) multiply;
+// the mask (bool or f32; leading or trailing dimensions) multiplies and counts in the mean.
 // binary_cross_entropy_backward(dloss, scores, target, weights?, mask?, total; reduction) → dscores.
 #include "ops/pointwise_loss.h"
 
@@ -28,7 +28,9 @@ void infer_backward(Infer& infer) {
   infer.output(DType::f32, infer.shape(1));
 }
 
-void lower_backward(Lower& lower) { lower_pointwise_backward(lower, kBackward, PointwiseLoss::binary_cross_entropy, 5); }
+void lower_backward(Lower& lower) {
+  lower_pointwise_backward(lower, kBackward, PointwiseLoss::binary_cross_entropy, 5);
+}
 
 }  // namespace
 

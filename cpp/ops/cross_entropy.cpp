@@ -1,7 +1,7 @@
 // cross_entropy(scores[N,C,…], target, class_weights?[C], mask?[N,…]; label_smoothing 0, ignore_index -100,
 // reduction 'mean'|'sum') → loss [], log_sum [N,…], total []. The target is class numbers (i32, i64) [N,…], or
-// probabilities (f32) [N,C,…]. PyTorch's weighted mean; the mask (bool or f32) multiplies and counts. Where every position
-// is ignored the loss and its gradients are 0. A class number outside 0 … C-1 is ERR_TARGET at run time.
+// probabilities (f32) [N,C,…]. PyTorch's weighted mean; the mask (bool or f32) multiplies and counts. Where every
+// position is ignored the loss and its gradients are 0. A class number outside 0 … C-1 is ERR_TARGET at run time.
 // cross_entropy_backward(dloss, scores, target, class_weights?, mask?, log_sum, total; the same) → dscores.
 #include "kernels/activation.h"
 #include "ops/loss.h"
@@ -50,8 +50,9 @@ void differentiate(Gradient& g) {
   refuse_gradient(g, 2, "class weights");
   refuse_gradient(g, 3, "a mask");
   if (!g.needs(0) || g.grad(0) == kNone) return;
-  g.add(0, g.emit1("cross_entropy_backward", {g.grad(0), g.input(0), g.input(1), g.input(2), g.input(3), g.output(1), g.output(2)},
-                   g.attrs()));
+  const std::vector<ValueId> operands = {g.grad(0),  g.input(0),  g.input(1), g.input(2),
+                                         g.input(3), g.output(1), g.output(2)};
+  g.add(0, g.emit1("cross_entropy_backward", operands, g.attrs()));
 }
 
 /// The kernel's arguments but for pointers; operands from number `first` on.

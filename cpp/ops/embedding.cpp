@@ -23,7 +23,9 @@ void infer(Infer& infer) {
   expect_indices(infer);
   infer.expect_f32(1, 2);
   const int64_t rows = infer.shape(1)[0], padding = infer.attrs().get("padding_index", -1);
-  if (padding < -1 || padding >= rows) infer.fail("a padding_index below " + std::to_string(rows), std::to_string(padding));
+  if (padding < -1 || padding >= rows) {
+    infer.fail("a padding_index below " + std::to_string(rows), std::to_string(padding));
+  }
   if (rows > INT32_MAX) infer.fail("at most 2147483647 rows", std::to_string(rows));
   Shape y = infer.shape(0);
   y.push_back(infer.shape(1)[1]);

@@ -12,7 +12,8 @@ void lower(Lower& lower) {
   const Buffer y = lower.output(0);
   const int64_t n = physical_count(lower.out(0));
   const float value = static_cast<float>(lower.attrs().get("value", 0.0));
-  lower.launch(elementwise_kernels(lower.isa()).fill, chunks(n), 0, [=](Run& run) { return Fill{run.f32(y), n, value}; });
+  lower.launch(elementwise_kernels(lower.isa()).fill, chunks(n), 0,
+               [=](Run& run) { return Fill{run.f32(y), n, value}; });
 }
 
 }  // namespace

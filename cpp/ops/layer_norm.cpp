@@ -1,5 +1,6 @@
 // layer_norm(x, weight?, bias?; normalized_shape, eps 1e-5) → y, mean, invstd: over the trailing dimensions, PyTorch's
-// biased variance. layer_norm_backward(dy, x, weight?, mean, invstd; normalized_shape, of 'data'|'weight') → dx or dweight.
+// biased variance. layer_norm_backward(dy, x, weight?, mean, invstd; normalized_shape, of 'data'|'weight') → dx or
+// dweight.
 #include "kernels/layer_norm.h"
 
 #include <algorithm>
@@ -19,9 +20,10 @@ struct Rows {
 Rows rows_of(const Node& node, const Shape& x) {
   const Shape trailing = node.attrs.at("normalized_shape").as_ints();
   const bool fits = !trailing.empty() && trailing.size() <= x.size() &&
-                    std::equal(trailing.begin(), trailing.end(), x.end() - static_cast<std::ptrdiff_t>(trailing.size()));
+                    std::equal(trailing.rbegin(), trailing.rend(), x.rbegin());
   if (!fits) {
-    fail_expected("ERR_SHAPE", "an operand ending in " + to_string(trailing), "layer_norm '" + node.name + "'", to_string(x));
+    fail_expected("ERR_SHAPE", "an operand ending in " + to_string(trailing), "layer_norm '" + node.name + "'",
+                  to_string(x));
   }
   const Shape leading(x.begin(), x.end() - static_cast<std::ptrdiff_t>(trailing.size()));
   return {count(leading), count(trailing), leading};
@@ -91,7 +93,8 @@ void lower_weight(Lower& lower, const Rows& r) {
   const Buffer dy = lower.input(0), x = lower.input(1), mean = lower.input(3), invstd = lower.input(4);
   const Buffer partial = lower.workspace(sizeof(float) * std::max<int64_t>(1, parts * r.n));
   lower.launch(layer_norm_kernels(lower.isa()).backward_weight, parts, 0, [=](Run& run) {
-    return LayerNormWeight{run.f32(dy), run.f32(x), run.f32(mean), run.f32(invstd), run.f32(partial), r.rows, r.n, kRowsPerPart};
+    return LayerNormWeight{run.f32(dy), run.f32(x), run.f32(mean), run.f32(invstd), run.f32(partial),
+                           r.rows, r.n, kRowsPerPart};
   });
   lower_reduction(lower, reduce_kernels(lower.isa()).sum, partial, {{parts, true}, {r.n, false}}, lower.output(0), 1.0);
 }

@@ -65,7 +65,8 @@ void lower_finish(Lower& lower, Buffer shares, int64_t tasks, size_t loss, size_
 void refuse_gradient(const Gradient& g, size_t i, const char* operand) {
   if (g.input(i) == kNone || !g.needs(i)) return;
   fail_expected("ERR_GRADIENT", std::string(operand) + " that no trainable parameter changes",
-                std::string(g.node().op->name) + " '" + g.node().name + "'", "one that depends on a trainable parameter");
+                std::string(g.node().op->name) + " '" + g.node().name + "'",
+                "one that depends on a trainable parameter");
 }
 
 }  // namespace thaw

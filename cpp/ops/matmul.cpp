@@ -52,13 +52,15 @@ void differentiate(Gradient& g) {
   const bool ta = g.attrs().get("transpose_a", false), tb = g.attrs().get("transpose_b", false);
   const ValueId a = g.input(0), b = g.input(1), dy = g.grad(0);
   if (g.needs(0)) {
-    add_summed(g, 0, ta ? g.emit1("matmul", {b, dy}, transposes(tb, true)) : g.emit1("matmul", {dy, b}, transposes(false, !tb)));
+    add_summed(g, 0, ta ? g.emit1("matmul", {b, dy}, transposes(tb, true))
+                        : g.emit1("matmul", {dy, b}, transposes(false, !tb)));
   }
   if (!g.needs(1)) return;
   if (!ta && g.value(b).shape.size() == 2) {  // one b for all rows: one product over all of them
     g.add(1, tb ? g.emit1("linear_backward_weights", {a, dy}) : g.emit1("linear_backward_weights", {dy, a}));
   } else {
-    add_summed(g, 1, tb ? g.emit1("matmul", {dy, a}, transposes(true, ta)) : g.emit1("matmul", {a, dy}, transposes(!ta, false)));
+    add_summed(g, 1, tb ? g.emit1("matmul", {dy, a}, transposes(true, ta))
+                        : g.emit1("matmul", {a, dy}, transposes(!ta, false)));
   }
 }
 

@@ -1,5 +1,5 @@
-// mean_squared_error(scores, target f32, mask?; reduction 'mean'|'sum') → loss [], total []: (x - t)^2 for each element;
-// the mask (bool or f32; leading or trailing dimensions) multiplies and counts in the mean.
+// mean_squared_error(scores, target f32, mask?; reduction 'mean'|'sum') → loss [], total []: (x - t)^2 for each
+// element; the mask (bool or f32; leading or trailing dimensions) multiplies and counts in the mean.
 // mean_squared_error_backward(dloss, scores, target, mask?, total; reduction) → dscores.
 #include "ops/pointwise_loss.h"
 

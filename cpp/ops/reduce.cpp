@@ -1,5 +1,6 @@
 // reduce(x; kind 'sum'|'mean'|'max', axes, keepdims false): over the axes given (negative ones count from the end).
-// reduce_backward(dy, x?, y?; the same, input_shape) → dx. Where several elements are the maximum, they share its gradient.
+// reduce_backward(dy, x?, y?; the same, input_shape) → dx. Several elements that are the maximum share its
+// gradient.
 #include "ops/combine.h"
 #include "ops/reduction.h"
 

@@ -36,7 +36,8 @@ void Infer::expect_f32(size_t i, int rank) const {
 }
 
 void Infer::expect_shape(size_t i, const Shape& expected) const {
-  if (shape(i) != expected) fail("operand " + std::to_string(i) + " of shape " + to_string(expected), to_string(shape(i)));
+  if (shape(i) == expected) return;
+  fail("operand " + std::to_string(i) + " of shape " + to_string(expected), to_string(shape(i)));
 }
 
 void Infer::fail(const std::string& expected, const std::string& received) const {

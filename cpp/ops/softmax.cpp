@@ -10,7 +10,9 @@ void infer(Infer& infer) {
   infer.expect_f32(0);
   const Shape& x = infer.shape(0);
   const int64_t axis = infer.attrs().get("axis", -1), rank = static_cast<int64_t>(x.size());
-  if (axis < -rank || axis >= rank) infer.fail("an axis within " + std::to_string(rank) + " dimensions", std::to_string(axis));
+  if (axis < -rank || axis >= rank) {
+    infer.fail("an axis within " + std::to_string(rank) + " dimensions", std::to_string(axis));
+  }
   if (infer.has(1)) infer.expect_shape(1, x);
   infer.output(DType::f32, x);
 }

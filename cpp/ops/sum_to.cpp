@@ -44,7 +44,9 @@ void differentiate(Gradient& g) {
 }
 
 /// Over [N, blocks, H, W, 16] only sums that keep the channels are done in blocks.
-bool keeps_channels(const Shape& x, const Shape& target) { return target[1] == x[1] && target[2] == 1 && target[3] == 1; }
+bool keeps_channels(const Shape& x, const Shape& target) {
+  return target[1] == x[1] && target[2] == 1 && target[3] == 1;
+}
 
 void layout(const Graph& graph, const Node& node, Layouts& layouts) {
   const Value& x = graph.values[node.inputs[0]];
@@ -60,7 +62,8 @@ void layout(const Graph& graph, const Node& node, Layouts& layouts) {
 void lower_blocked(Lower& lower, const Shape& x, const Shape& target) {
   const ReduceKernel sum = reduce_kernels(lower.isa()).sum;
   const int64_t channels = (x[1] + kBlock - 1) / kBlock * kBlock;
-  const std::vector<Extent> extents = {{x[0], target[0] == 1}, {channels / kBlock, false}, {x[2] * x[3], true}, {kBlock, false}};
+  const std::vector<Extent> extents = {
+      {x[0], target[0] == 1}, {channels / kBlock, false}, {x[2] * x[3], true}, {kBlock, false}};
   if (lower.out(0).layout == Layout::blocked || channels == x[1]) {
     return lower_reduction(lower, sum, lower.input(0), extents, lower.output(0), 1.0);
   }

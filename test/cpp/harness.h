@@ -53,11 +53,14 @@ class SerialRun final : public Run {
   RandomState state;
   std::vector<Memory> memory;
 
-  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get(); }
+  void* at(int32_t buffer) const override {
+    return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get();
+  }
   const RandomState& random() const override { return state; }
 
  protected:
-  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*), const void* body) override {
+  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*),
+                       const void* body) override {
     for (int64_t i = 0; i < tasks; ++i) {
       const Memory bytes(scratch);
       call(body, backwards ? tasks - 1 - i : i, bytes.get());
@@ -156,13 +159,21 @@ inline std::vector<double> dense_gradient(const Graph& graph, const SerialRun& r
   std::vector<double> total(static_cast<size_t>(count(shape)), 0.0);
   const size_t width = total.size() / static_cast<size_t>(shape[0]);
   for (size_t r = 0; r < at.size(); ++r) {
-    for (size_t c = 0; c < width && at[r] >= 0; ++c) total[static_cast<size_t>(at[r]) * width + c] += rows[r * width + c];
+    if (at[r] < 0) continue;
+    for (size_t c = 0; c < width; ++c) total[static_cast<size_t>(at[r]) * width + c] += rows[r * width + c];
   }
   return total;
 }
 
 /// Builds: given the graph and the operands' values, returns the output.
 using Builder = std::function<ValueId(Graph&, const std::vector<ValueId>&)>;
+
+/// One node of that operator; its first output.
+inline Builder one(const std::string& op, Json attrs = Json::object()) {
+  return [=](Graph& graph, const std::vector<ValueId>& ids) {
+    return graph.nodes[graph.append(op, op, ids, attrs)].outputs[0];
+  };
+}
 
 inline Result run_graph(const std::vector<Operand>& operands, const Builder& build, const Setup& setup) {
   Program program;
@@ -188,7 +199,8 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
     w.role = Role::input;
     weight = graph.add_value(w);
     const NodeId product = graph.append("multiply", "product", {output, weight}, Json::object());
-    const NodeId sum = graph.append("sum_to", "sum", {graph.nodes[product].outputs[0]}, Json::object().set("shape", Json(Shape{})));
+    const Json scalar = Json::object().set("shape", Json(Shape{}));
+    const NodeId sum = graph.append("sum_to", "sum", {graph.nodes[product].outputs[0]}, scalar);
     graph.losses.push_back({graph.nodes[sum].outputs[0], 1});
     differentiate(program);
   }
@@ -258,7 +270,8 @@ inline void expect_close(const std::vector<double>& got, const std::vector<doubl
   const double scale = std::max(largest(want), 1e-3);
   if (worst <= tolerance * scale) return;
   ++check::failures;
-  std::fprintf(stderr, "%s: error %g of %g, %zu values (%zu wanted)\n", what.c_str(), worst, scale, got.size(), want.size());
+  std::fprintf(stderr, "%s: error %g of %g, %zu values (%zu wanted)\n", what.c_str(), worst,
+               scale, got.size(), want.size());
 }
 
 /// Central differences of sum(reference * weight) by operand i.
@@ -298,7 +311,8 @@ inline void verify(const Case& c, const char* file, int line) {
   std::vector<std::vector<double>> slopes(data.size());
   for (size_t i = 0; c.gradients && i < data.size(); ++i) {
     const bool frozen = i < c.frozen.size() && c.frozen[i];
-    if (c.operands[i].dtype == DType::f32 && !c.operands[i].absent && !frozen) slopes[i] = differences(c, data, i, weight);
+    if (c.operands[i].dtype == DType::f32 && !c.operands[i].absent && !frozen)
+      slopes[i] = differences(c, data, i, weight);
   }
   const Builder build = [&](Graph& graph, const std::vector<ValueId>& ids) {
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -311,15 +325,18 @@ inline void verify(const Case& c, const char* file, int line) {
       if (!isa_usable(isa)) continue;
       Setup setup{isa, blocked == 1, c.gradients, false, false};
       const std::string where = std::string(file) + ":" + std::to_string(line) + " " + c.op + " " + isa_name(isa) +
-                                (blocked ? " blocked" : "") + " " + c.attrs.dump() + " " + to_string(c.operands[0].shape);
+                                (blocked ? " blocked" : "") + " " + c.attrs.dump() + " " +
+                                to_string(c.operands[0].shape);
       const Result got = run_graph(c.operands, build, setup);
       expect_close(got.output, want, c.tolerance, where);
       for (size_t i = 0; i < slopes.size(); ++i) {
-        if (!slopes[i].empty()) expect_close(got.gradients[i], slopes[i], c.gradient_tolerance, where + " gradient " + std::to_string(i));
+        if (slopes[i].empty()) continue;
+        expect_close(got.gradients[i], slopes[i], c.gradient_tolerance, where + " gradient " + std::to_string(i));
       }
       setup.backwards = true;
       const Result again = run_graph(c.operands, build, setup);
-      check::that(again.output == got.output && again.gradients == got.gradients, "bits follow from values alone", file, line);
+      const bool same = again.output == got.output && again.gradients == got.gradients;
+      check::that(same, "bits follow from values alone", file, line);
     }
   }
 }

@@ -24,7 +24,8 @@ std::vector<double> integers(int64_t n, int64_t below, uint64_t seed) {
 enum class Kind { sum, mean, max };
 
 /// Reduces the dimensions marked in `reduced`.
-std::vector<double> reduced_values(const std::vector<double>& x, const Shape& shape, const std::vector<bool>& reduced, Kind kind) {
+std::vector<double> reduced_values(const std::vector<double>& x, const Shape& shape, const std::vector<bool>& reduced,
+                                   Kind kind) {
   Shape kept = shape;
   for (size_t d = 0; d < shape.size(); ++d) kept[d] = reduced[d] ? 1 : shape[d];
   const Shape strides = broadcast_strides(kept, shape);
@@ -42,7 +43,8 @@ std::vector<double> reduced_values(const std::vector<double>& x, const Shape& sh
 
 void reductions() {
   const std::pair<Shape, std::vector<int64_t>> all[] = {
-      {{33}, {0}},          {{3, 5}, {1}},          {{5, 70}, {0}},         {{2, 3, 4}, {0, 2}},     {{2, 3, 4, 5}, {1, -1}},
+      {{33}, {0}},          {{3, 5}, {1}},          {{5, 70}, {0}},         {{2, 3, 4}, {0, 2}},
+      {{2, 3, 4, 5}, {1, -1}},
       {{2, 3, 4, 5}, {-2}}, {{2, 17, 3, 3}, {2, 3}}, {{2, 3, 4}, {0, 1, 2}}, {{1, 4}, {0}},           {{3, 4}, {}}};
   for (const auto& [shape, axes] : all) {
     std::vector<bool> reduced(shape.size(), false);
@@ -80,7 +82,8 @@ void sums_to_shapes() {
     VERIFY(c);
   }
   // Long sums are cut into parts.
-  for (const auto& [shape, target] : {std::pair{Shape{70000}, Shape{}}, {Shape{5000, 20}, Shape{20}}, {Shape{2, 3, 300, 300}, Shape{3, 1, 1}}}) {
+  for (const auto& [shape, target] : {std::pair{Shape{70000}, Shape{}}, {Shape{5000, 20}, Shape{20}},
+                                      {Shape{2, 3, 300, 300}, Shape{3, 1, 1}}}) {
     const Shape x = shape;
     std::vector<bool> reduced(x.size(), true);
     if (x.size() > 1) reduced[1] = false;
@@ -93,7 +96,8 @@ void sums_to_shapes() {
 }
 
 void softmax() {
-  for (const auto& [shape, axis] : {std::pair{Shape{3, 5}, -1}, {Shape{2, 17}, 1}, {Shape{4, 33}, 0}, {Shape{2, 3, 20}, 1},
+  for (const auto& [shape, axis] : {std::pair{Shape{3, 5}, -1}, {Shape{2, 17}, 1}, {Shape{4, 33}, 0},
+                                    {Shape{2, 3, 20}, 1},
                                     {Shape{2, 5, 3, 3}, 1}, {Shape{1}, 0}}) {
     int64_t outer = 1, n = shape[axis < 0 ? axis + shape.size() : axis], inner = 1;
     for (size_t d = 0; d < shape.size(); ++d) {
@@ -118,7 +122,8 @@ void softmax() {
 }
 
 void layer_norm() {
-  for (const auto& [shape, trailing] : {std::pair{Shape{3, 5}, Shape{5}}, {Shape{2, 3, 33}, Shape{33}}, {Shape{70, 17}, Shape{17}},
+  for (const auto& [shape, trailing] : {std::pair{Shape{3, 5}, Shape{5}}, {Shape{2, 3, 33}, Shape{33}},
+                                        {Shape{70, 17}, Shape{17}},
                                         {Shape{2, 3, 4}, Shape{3, 4}}}) {
     const int64_t n = count(trailing), rows = count(shape) / n;
     for (const bool affine : {true, false}) {
@@ -151,13 +156,14 @@ void embedding() {
       Case c{"embedding", {{{3, 4}, integers(12, 5, 9), dtype}, {{5, width}}}, json(R"({"padding_index": 2})")};
       c.reference = [=](const Data& d) {
         std::vector<double> y;
-        for (double i : d[0]) y.insert(y.end(), d[1].begin() + static_cast<int64_t>(i) * width, d[1].begin() + (static_cast<int64_t>(i) + 1) * width);
+        auto row = [&](double i) { return d[1].begin() + static_cast<int64_t>(i) * width; };
+        for (double i : d[0]) y.insert(y.end(), row(i), row(i + 1));
         return y;
       };
       c.gradients = false;
       VERIFY(c);
       // The padding row gets no gradient; the others the sum of theirs.
-      const Builder build = [&](Graph& g, const std::vector<ValueId>& v) { return g.nodes[g.append("embedding", "e", v, c.attrs)].outputs[0]; };
+      const Builder build = one("embedding", c.attrs);
       const Result got = run_graph(c.operands, build, {best_isa(), false, true, false, false});
       const std::vector<double> weight = noise(12 * width, 77);
       std::vector<double> want(static_cast<size_t>(5 * width), 0.0);
@@ -199,7 +205,8 @@ std::vector<double> cross_entropy_reference(const Data& d, const LossShape& s) {
     for (int64_t k = 0; k < classes; ++k) {
       const double w = s.weights ? d[2][k] : 1;
       const double target = s.probabilities ? d[1][base + k * inner] : d[1][p] == k;
-      loss += mask * w * (target * (1 - s.smoothing) + s.smoothing / classes) * (std::log(sum) - d[0][base + k * inner]);
+      const double q = w * (target * (1 - s.smoothing) + s.smoothing / classes);
+      loss += mask * q * (std::log(sum) - d[0][base + k * inner]);
       if (!s.probabilities && d[1][p] == k) total += mask * w;
     }
     if (s.probabilities) total += mask;
@@ -218,7 +225,8 @@ void cross_entropy() {
     Shape positions = s.scores;
     positions.erase(positions.begin() + 1);
     const int64_t n = count(positions);
-    Case c{"cross_entropy", {{s.scores}, {positions, integers(n, s.scores[1], 4), DType::i64}, {{s.scores[1]}}, {positions}}};
+    Case c{"cross_entropy",
+           {{s.scores}, {positions, integers(n, s.scores[1], 4), DType::i64}, {{s.scores[1]}}, {positions}}};
     c.operands[1].data[0] = -100;
     if (s.probabilities) c.operands[1] = {s.scores};
     c.operands[2].data = noise(s.scores[1], 8);
@@ -235,7 +243,7 @@ void cross_entropy() {
 }
 
 void cross_entropy_corners() {
-  const Builder build = [](Graph& g, const std::vector<ValueId>& v) { return g.nodes[g.append("cross_entropy", "loss", v, Json::object())].outputs[0]; };
+  const Builder build = one("cross_entropy");
   for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     if (!isa_usable(isa)) continue;
     const Setup setup{isa, false, true, false, false};
@@ -243,13 +251,14 @@ void cross_entropy_corners() {
     const Result none = run_graph({{{2, 3}}, {{2}, {-100, -100}, DType::i32}}, build, setup);
     CHECK(none.output[0] == 0 && largest(none.gradients[0]) < 1e-20);
     const std::string text = CHECK_THROWS("ERR_TARGET", run_graph({{{2, 3}}, {{2}, {0, 3}, DType::i32}}, build, setup));
-    CHECK(text == "expected class indices from 0 to 2 for the target of 'loss', received 3 at position 1");
+    CHECK(text == "expected class indices from 0 to 2 for the target of 'cross_entropy', received 3 at position 1");
     // Scores far apart neither overflow nor lose the loss.
     const Result far = run_graph({{{1, 2}, {300, -300}}, {{1}, {1}, DType::i64}}, build, setup);
     CHECK(std::abs(far.output[0] - 600) < 1e-3);
   }
-  const Builder embed = [](Graph& g, const std::vector<ValueId>& v) { return g.nodes[g.append("embedding", "words", v, Json::object())].outputs[0]; };
-  CHECK_THROWS("ERR_INDEX", run_graph({{{2}, {0, 5}, DType::i64}, {{5, 3}}}, embed, {Isa::scalar, false, true, false, false}));
+  const Builder embed = one("embedding");
+  const std::vector<Operand> outside = {{{2}, {0, 5}, DType::i64}, {{5, 3}}};
+  CHECK_THROWS("ERR_INDEX", run_graph(outside, embed, {Isa::scalar, false, true, false, false}));
 }
 
 void losses_by_element() {
@@ -289,7 +298,7 @@ void losses_by_element() {
 }
 
 void small_losses_keep_their_digits() {
-  const Builder build = [](Graph& g, const std::vector<ValueId>& v) { return g.nodes[g.append("binary_cross_entropy", "l", v, Json::object())].outputs[0]; };
+  const Builder build = one("binary_cross_entropy");
   const Result got = run_graph({{{1}, {12}}, {{1}, {1}}}, build, {best_isa(), false, false, false, false});
   const double want = std::log1p(std::exp(-12.0));
   CHECK(std::abs(got.output[0] - want) < 1e-6 * want);

@@ -43,7 +43,7 @@ void linear() {
 void linear_rows_alone() {
   const int64_t rows = 37, k = 530, n = 70;
   const std::vector<double> x = noise(rows * k, 5);
-  const Builder build = [](Graph& g, const std::vector<ValueId>& v) { return g.nodes[g.append("linear", "y", v, Json::object())].outputs[0]; };
+  const Builder build = one("linear");
   for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
     if (!isa_usable(isa)) continue;
     const Setup setup{isa, false, false, false, false};
@@ -60,7 +60,8 @@ double gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 double gelu_tanh(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
 
 void linear_with_activation() {
-  const std::vector<std::pair<const char*, Json>> kinds = {{"relu", Json::object()}, {"gelu", json(R"({"approximate": "tanh"})")}};
+  const std::vector<std::pair<const char*, Json>> kinds = {{"relu", Json::object()},
+                                                          {"gelu", json(R"({"approximate": "tanh"})")}};
   for (const auto& [kind, attrs] : kinds) {
     const std::string name = kind;
     const Json given = attrs;
@@ -182,8 +183,10 @@ void arithmetic() {
   const std::pair<Shape, Shape> all[] = {
       {{33}, {33}},           {{}, {}},                       {{3, 5}, {5}},          {{3, 1}, {1, 17}},
       {{2, 3, 4}, {3, 1}},    {{2, 17, 3, 4}, {2, 17, 3, 4}}, {{2, 17, 3, 4}, {2, 17, 1, 1}},
-      {{2, 24, 3, 4}, {24, 1, 1}}, {{2, 24, 3, 4}, {2, 1, 3, 4}},  {{2, 3, 3, 4}, {}},     {{1, 16, 2, 2}, {3, 1, 2, 2}},
-      {{2, 1, 3, 3}, {2, 20, 1, 3}}, {{2, 5, 3, 4}, {4}},     {{2, 5, 3, 4}, {2, 1, 2, 5, 3, 4}}, {{1, 3, 1, 1}, {2, 3, 5, 5}}};
+      {{2, 24, 3, 4}, {24, 1, 1}}, {{2, 24, 3, 4}, {2, 1, 3, 4}},  {{2, 3, 3, 4}, {}},
+      {{1, 16, 2, 2}, {3, 1, 2, 2}},
+      {{2, 1, 3, 3}, {2, 20, 1, 3}}, {{2, 5, 3, 4}, {4}},     {{2, 5, 3, 4}, {2, 1, 2, 5, 3, 4}},
+      {{1, 3, 1, 1}, {2, 3, 5, 5}}};
   for (const auto& [a, b] : all) {
     for (const bool multiply : {false, true}) {
       const Shape x = a, y = b;

@@ -24,7 +24,9 @@ THAW_INLINE V16 activate_as(V16 x, V16 alpha) {
   if constexpr (kind == Activation::relu) return maximum(zero(), x);
   if constexpr (kind == Activation::relu6) return clip(x, 0.0f, 6.0f);
   if constexpr (kind == Activation::leaky_relu) return select(less(x, zero()), mul(x, alpha), x);
-  if constexpr (kind == Activation::hard_sigmoid) return div(clip(add(x, broadcast(3.0f)), 0.0f, 6.0f), broadcast(6.0f));
+  if constexpr (kind == Activation::hard_sigmoid) {
+    return div(clip(add(x, broadcast(3.0f)), 0.0f, 6.0f), broadcast(6.0f));
+  }
   if constexpr (kind == Activation::hard_swish) {
     return div(mul(x, clip(add(x, broadcast(3.0f)), 0.0f, 6.0f)), broadcast(6.0f));
   }
