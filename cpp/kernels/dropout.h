@@ -1,7 +1,7 @@
 #pragma once
 // Dropout: y = x * scale where the element's draw says keep, else 0. The draw of an element depends on
-// (seed, stream, epoch, sample, its index within the sample in plain order) alone: not on its place in the batch, nor on
-// the layout. The backward pass is the same map with dy for x.
+// (seed, stream, epoch, sample, its index within the sample in plain order) alone: not on its place in the batch, nor
+// on the layout. The backward pass is the same map with dy for x.
 #include <cstdint>
 
 #include "kernels/isa.h"

@@ -6,7 +6,8 @@
 //   'statistics' and 'train' compute the same; which of weight and bias train is the marks' business.
 //
 // batch_norm_backward(dy, x?, weight?[C], mean[C], spread[C]; mode, eps, data, affine)
-//   spread is invstd, or the variance for mode 'frozen'. → dx where `data`, then dweight[C] and dbias[C] where `affine`.
+//   spread is invstd, or the variance for mode 'frozen'. → dx where `data`, then dweight[C] and dbias[C] where
+//   `affine`.
 //   x is absent where nothing needs it: frozen statistics and no `affine`.
 #include "kernels/batch_norm.h"
 
@@ -43,8 +44,8 @@ void infer_batch_norm(Infer& infer) {
   infer.output(DType::f32, x);
   if (frozen(infer.attrs())) return;
   if (values_per_channel(x) < 2) {
-    fail_expected("ERR_BATCH_NORM", "more than one value per channel", "batch_norm '" + infer.node.name + "' with the batch's statistics",
-                  to_string(x));
+    fail_expected("ERR_BATCH_NORM", "more than one value per channel",
+                  "batch_norm '" + infer.node.name + "' with the batch's statistics", to_string(x));
   }
   for (int i = 0; i < 4; ++i) infer.output(DType::f32, {x[1]});
   if (!infer.has(5)) return;

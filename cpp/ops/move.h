@@ -15,7 +15,8 @@ using Tables = std::vector<std::vector<int64_t>>;
 Shape plain_strides(const Shape&);
 /// `element` bytes each; `fill` in every float of an element.
 void lower_gather(Lower&, Tables tables, int64_t element, float fill);
-/// y[i, j, …] = x[maps[0][i], maps[1][j], …], or `fill`. A blocked operand has its channels changed, or the rest, not both.
+/// y[i, j, …] = x[maps[0][i], maps[1][j], …], or `fill`. A blocked operand has its channels changed, or the rest, not
+/// both.
 void lower_map(Lower&, const std::vector<IndexMap>& maps, float fill);
 /// All operands one after another along `axis`.
 void lower_join(Lower&, size_t axis);

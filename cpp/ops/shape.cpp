@@ -47,7 +47,9 @@ void infer_flatten(Infer& infer) {
 void infer_reshape(Infer& infer) {
   const Shape& x = infer.shape(0);
   Shape y = infer.attrs().at("shape").as_ints();
-  const auto unfit = [&] { infer.fail("a shape for the elements of " + to_string(x), to_string(infer.attrs().at("shape").as_ints())); };
+  const auto unfit = [&] {
+    infer.fail("a shape for the elements of " + to_string(x), to_string(infer.attrs().at("shape").as_ints()));
+  };
   int64_t known = 1, open = -1;
   for (size_t d = 0; d < y.size(); ++d) {
     if (y[d] == 0 && d < x.size()) y[d] = x[d];
@@ -129,7 +131,9 @@ void infer_slice(Infer& infer) {
   Shape y = infer.shape(0);
   const size_t axis = axis_of(infer, infer.attrs().at("axis").as_int(), y.size());
   const Range range = range_of(infer.attrs(), y[axis]);
-  if (range.count < 1) infer.fail("start, end and step >= 1 that leave something of " + to_string(y), infer.attrs().dump());
+  if (range.count < 1) {
+    infer.fail("start, end and step >= 1 that leave something of " + to_string(y), infer.attrs().dump());
+  }
   y[axis] = range.count;
   infer.output(infer.dtype(0), y);
 }
@@ -235,7 +239,7 @@ void infer_concat(Infer& infer) {
     Shape expected = y;
     if (x.size() == y.size()) expected[axis] = x[axis];
     if (x != expected || infer.dtype(i) != infer.dtype(0)) {
-      infer.fail("operands of one type that agree in every dimension but " + std::to_string(axis) + " with " + to_string(y),
+      infer.fail("operands of one type that agree with " + to_string(y) + " but in dimension " + std::to_string(axis),
                  std::string(dtype_name(infer.dtype(i))) + " " + to_string(x));
     }
     y[axis] += x[axis];
@@ -261,12 +265,14 @@ void lower_concat(Lower& low) { lower_join(low, axis_of(low.attrs(), low.out(0).
 }  // namespace
 
 const OpDef& op_flatten() {
-  static const OpDef def{.name = "flatten", .infer = infer_flatten, .gradient = gradient_of_reshape, .lower = lower_copy};
+  static const OpDef def{.name = "flatten", .infer = infer_flatten, .gradient = gradient_of_reshape,
+                         .lower = lower_copy};
   return def;
 }
 
 const OpDef& op_reshape() {
-  static const OpDef def{.name = "reshape", .infer = infer_reshape, .gradient = gradient_of_reshape, .lower = lower_copy};
+  static const OpDef def{.name = "reshape", .infer = infer_reshape, .gradient = gradient_of_reshape,
+                         .lower = lower_copy};
   return def;
 }
 

@@ -11,7 +11,7 @@ namespace thaw {
 
 namespace {
 
-constexpr int64_t kStretch = 8192;  // elements of a task: 32 KiB, so that a row gradient's stretch stays in the first cache
+constexpr int64_t kStretch = 8192;  // elements of a task: 32 KiB, so that a row gradient's stretch stays cached
 
 /// For each row of the weight the rows of the gradient that belong to it, in order.
 struct RowMap {

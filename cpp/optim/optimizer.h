@@ -52,8 +52,8 @@ struct ParameterSlot {
 /// Euclidean norm of all gradients together, before any scaling. Sums are made in double.
 double gradient_norm(const std::vector<ParameterSlot>& slots, Isa isa, Run& run);
 
-/// Factor that brings gradients of this norm to at most `limit`: torch.nn.utils.clip_grad_norm_'s limit / (norm + 1e-6),
-/// at most 1. A limit of 0 or less: 1.
+/// Factor that brings gradients of this norm to at most `limit`, as torch.nn.utils.clip_grad_norm_ does:
+/// limit / (norm + 1e-6), at most 1. A limit of 0 or less: 1.
 double clip_factor(double norm, double limit);
 
 /// Updates every slot with its gradient times `scale` (clipping, mean over accumulated batches).

@@ -2,8 +2,8 @@
 // Counter-based random numbers: a draw is a pure function of a key and a counter, so it depends neither on the order
 // nor on the thread in which it is made. Static functions only: kernels may include this file.
 //
-// Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Philox4x32-10);
-// FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/ .
+// Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
+// (Philox4x32-10); FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/ .
 #include <cstddef>
 #include <cstdint>
 

@@ -143,7 +143,8 @@ void test_norm_and_accumulation() {
 void test_rows() {
   constexpr int64_t kRows = 600, kLength = 37;
   const std::vector<int32_t> indices = {5, 599, 5, -1, 0, 17, 5, 300, 599, 221};
-  const Floats start = noise_floats(kRows * kLength, 1), rows = noise_floats(static_cast<int64_t>(indices.size()) * kLength, 2);
+  const Floats start = noise_floats(kRows * kLength, 1);
+  const Floats rows = noise_floats(static_cast<int64_t>(indices.size()) * kLength, 2);
   for (const Isa isa : usable()) {
     for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adam, OptimizerKind::adamw}) {
       OptimizerSettings settings;
@@ -205,7 +206,8 @@ std::pair<Numbers, Numbers> dropped(const DropoutCase& c) {
   value.shape = c.shape;
   value.role = Role::input;
   ValueId x = graph.add_value(value);
-  if (c.blocked) x = graph.nodes[graph.append("reorder", "blocked", {x}, Json::object().set("to", "blocked"))].outputs[0];
+  const Json to = Json::object().set("to", "blocked");
+  if (c.blocked) x = graph.nodes[graph.append("reorder", "blocked", {x}, to)].outputs[0];
   const Json attrs = Json::object().set("p", c.p).set("stream", c.stream);
   for (const char* op : {"dropout", "dropout_backward"})
     graph.outputs.push_back(graph.nodes[graph.append(op, op, {x}, attrs)].outputs[0]);

@@ -79,7 +79,7 @@ double* partial_of(double* partial, int64_t task) { return partial + task * 32; 
 
 // ---- forward ----------------------------------------------------------------------------------------------------
 
-/// Sums of x - shift and of its square, the shift being the channel's first value: a constant channel gives exact zeros.
+/// Sums of x - shift and of its square. The shift is the channel's first value: a constant channel gives exact zeros.
 void sums(const BatchNormSums& a, int64_t task, void*) {
   const Part part(a.view, task);
   const W16 shift = widen(part.read(a.x, part.block * a.view.block));

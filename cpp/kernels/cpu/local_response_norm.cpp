@@ -1,5 +1,5 @@
-// Local response normalisation; formulas in kernels/local_response_norm.h. One pixel at a time: its channels are laid out
-// in a row with zeros at both ends, so that a window is a few unaligned loads.
+// Local response normalisation; formulas in kernels/local_response_norm.h. One pixel at a time: its channels are laid
+// out in a row with zeros at both ends, so that a window is a few unaligned loads.
 #include "kernels/local_response_norm.h"
 
 #include "kernels/cpu/micro/math.h"
@@ -54,6 +54,13 @@ V16 spread(const LocalResponseNorm& a, const Row& squares, int64_t block) {
   return fma(broadcast(a.alpha / static_cast<float>(a.size)), squares.window(block, a.size), broadcast(a.k));
 }
 
+/// Lanes beyond C are written as 0: with k = 0 their power need not be finite.
+void write(const LocalResponseNorm& a, float* y, int64_t block, V16 value) {
+  const int64_t lanes = a.channels - block * 16;
+  if (lanes < 16) store(y, zero());
+  store_n(y, value, lanes < 16 ? lanes : 16);
+}
+
 void put_squares(const LocalResponseNorm& a, const float* x, int64_t blocks, const Row& squares) {
   for (int64_t b = 0; b < blocks; ++b) {
     const V16 value = load(x + b * a.pixels * 16);
@@ -70,7 +77,7 @@ void forward(const LocalResponseNorm& a, int64_t index, void* scratch) {
     put_squares(a, x, task.blocks, squares);
     for (int64_t b = 0; b < task.blocks; ++b) {
       const int64_t at = b * a.pixels * 16;
-      store(y + at, mul(load(x + at), power(spread(a, squares, b), a.beta)));
+      write(a, y + at, b, mul(load(x + at), power(spread(a, squares, b), a.beta)));
     }
   }
 }
@@ -93,7 +100,7 @@ void backward(const LocalResponseNorm& a, int64_t index, void* scratch) {
     for (int64_t b = 0; b < task.blocks; ++b) {
       const int64_t at = b * a.pixels * 16;
       const V16 through = mul(load(dy + at), loadu(powers.start + b * 16));
-      store(dx + at, fma(mul(factor, load(x + at)), seen.window(b, a.size), through));
+      write(a, dx + at, b, fma(mul(factor, load(x + at)), seen.window(b, a.size), through));
     }
   }
 }

@@ -1,5 +1,5 @@
-// Parameter updates; formulas in kernels/optim.h. The last few elements go through the same operations as the others, so
-// that an element's result does not depend on its place.
+// Parameter updates; formulas in kernels/optim.h. The last few elements go through the same operations as the others,
+// so that an element's result does not depend on its place.
 #include "kernels/optim.h"
 
 #include "kernels/cpu/micro/wide.h"
