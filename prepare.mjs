@@ -3,10 +3,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { availableParallelism, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 
 const root = path.dirname(fileURLToPath(import.meta.url));
+// Each job may want half a GB of memory.
+const jobs = Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / 2 ** 29)));
 
 function run(what, command, args) {
   process.stderr.write(`${what}\n`);
@@ -16,7 +19,7 @@ function run(what, command, args) {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     shell: process.platform === 'win32',
-    env: { ...process.env, npm_config_loglevel: 'error' },
+    env: { ...process.env, npm_config_loglevel: 'error', CMAKE_BUILD_PARALLEL_LEVEL: String(jobs) },
   });
   if (result.status === 0) return;
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error ? `${result.error}\n` : ''}`);
@@ -31,12 +34,20 @@ function installPackages() {
     .digest('hex');
   const stamp = path.join(root, 'node_modules', '.thaw-prepared');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
-  run('Installing packages …', 'npm', [existsSync(path.join(root, 'package-lock.json')) ? 'ci' : 'install', '--ignore-scripts', '--no-audit', '--no-fund']);
+  run('Installing packages …', 'npm', [
+    existsSync(path.join(root, 'package-lock.json')) ? 'ci' : 'install',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+  ]);
   mkdirSync(path.dirname(stamp), { recursive: true });
   writeFileSync(stamp, wanted);
 }
 
 const first = !existsSync(path.join(root, 'build', 'Release', 'thaw.node'));
 installPackages();
-run(first ? 'Building the C++ core (a few minutes the first time) …' : 'Bringing the C++ core up to date …', 'npm', ['run', 'build:native']);
+run(first ? 'Building the C++ core (a few minutes the first time) …' : 'Bringing the C++ core up to date …', 'npm', [
+  'run',
+  'build:native',
+]);
 run('Compiling the TypeScript …', 'npm', ['run', 'build:ts']);
