@@ -20,24 +20,38 @@ struct Layer {
 };
 
 constexpr Layer kLayers[] = {
-    {"resnet stem 7x7 s2", 3, 224, 64, 7, 2, 1},    {"1x1 64-64 @56", 64, 56, 64, 1, 1, 1},
-    {"1x1 64-256 @56", 64, 56, 256, 1, 1, 1},       {"1x1 256-64 @56", 256, 56, 64, 1, 1, 1},
-    {"3x3 64 @56", 64, 56, 64, 3, 1, 1},            {"3x3 128 s2 @56", 128, 56, 128, 3, 2, 1},
-    {"1x1 256-512 s2 @56", 256, 56, 512, 1, 2, 1},  {"1x1 512-128 @28", 512, 28, 128, 1, 1, 1},
-    {"1x1 128-512 @28", 128, 28, 512, 1, 1, 1},     {"3x3 128 @28", 128, 28, 128, 3, 1, 1},
-    {"1x1 1024-256 @14", 1024, 14, 256, 1, 1, 1},   {"1x1 256-1024 @14", 256, 14, 1024, 1, 1, 1},
-    {"3x3 256 @14", 256, 14, 256, 3, 1, 1},         {"3x3 512 s2 @14", 512, 14, 512, 3, 2, 1},
-    {"1x1 2048-512 @7", 2048, 7, 512, 1, 1, 1},     {"1x1 512-2048 @7", 512, 7, 2048, 1, 1, 1},
-    {"3x3 512 @7", 512, 7, 512, 3, 1, 1},           {"3x3 64 @4 (cifar)", 64, 4, 64, 3, 1, 1},
-    {"3x3 64 @8 (cifar)", 64, 8, 64, 3, 1, 1},      {"3x3 32 @16 (cifar)", 32, 16, 32, 3, 1, 1},
-    {"3x3 16 @32 (cifar)", 16, 32, 16, 3, 1, 1},    {"resnext 3x3 128 g32 @56", 128, 56, 128, 3, 1, 32},
-    {"alexnet 11x11 s4", 3, 224, 64, 11, 4, 1},     {"depthwise 96 s2 @112", 96, 112, 96, 3, 2, 96},
-    {"depthwise 192 @28", 192, 28, 192, 3, 1, 192}, {"depthwise 960 @7", 960, 7, 960, 3, 1, 960},
+    {"resnet stem 7x7 s2", 3, 224, 64, 7, 2, 1},
+    {"1x1 64-64 @56", 64, 56, 64, 1, 1, 1},
+    {"1x1 64-256 @56", 64, 56, 256, 1, 1, 1},
+    {"1x1 256-64 @56", 256, 56, 64, 1, 1, 1},
+    {"3x3 64 @56", 64, 56, 64, 3, 1, 1},
+    {"3x3 128 s2 @56", 128, 56, 128, 3, 2, 1},
+    {"1x1 256-512 s2 @56", 256, 56, 512, 1, 2, 1},
+    {"1x1 512-128 @28", 512, 28, 128, 1, 1, 1},
+    {"1x1 128-512 @28", 128, 28, 512, 1, 1, 1},
+    {"3x3 128 @28", 128, 28, 128, 3, 1, 1},
+    {"1x1 1024-256 @14", 1024, 14, 256, 1, 1, 1},
+    {"1x1 256-1024 @14", 256, 14, 1024, 1, 1, 1},
+    {"3x3 256 @14", 256, 14, 256, 3, 1, 1},
+    {"3x3 512 s2 @14", 512, 14, 512, 3, 2, 1},
+    {"1x1 2048-512 @7", 2048, 7, 512, 1, 1, 1},
+    {"1x1 512-2048 @7", 512, 7, 2048, 1, 1, 1},
+    {"3x3 512 @7", 512, 7, 512, 3, 1, 1},
+    {"3x3 64 @4 (cifar)", 64, 4, 64, 3, 1, 1},
+    {"3x3 64 @8 (cifar)", 64, 8, 64, 3, 1, 1},
+    {"3x3 32 @16 (cifar)", 32, 16, 32, 3, 1, 1},
+    {"3x3 16 @32 (cifar)", 16, 32, 16, 3, 1, 1},
+    {"resnext 3x3 128 g32 @56", 128, 56, 128, 3, 1, 32},
+    {"alexnet 11x11 s4", 3, 224, 64, 11, 4, 1},
+    {"depthwise 96 s2 @112", 96, 112, 96, 3, 2, 96},
+    {"depthwise 192 @28", 192, 28, 192, 3, 1, 192},
+    {"depthwise 960 @7", 960, 7, 960, 3, 1, 960},
 };
 
 class Memory {
  public:
-  explicit Memory(size_t bytes) : pointer_(static_cast<char*>(std::aligned_alloc(4096, (bytes + 4096 + 64) / 4096 * 4096 + 4096))) {
+  explicit Memory(size_t bytes)
+      : pointer_(static_cast<char*>(std::aligned_alloc(4096, (bytes + 4096 + 64) / 4096 * 4096 + 4096))) {
     float* f = reinterpret_cast<float*>(pointer_.get());
     for (size_t i = 0; i < bytes / sizeof(float); ++i) f[i] = static_cast<float>(i % 17) * 0.01f - 0.08f;
   }
@@ -54,11 +68,14 @@ class BenchRun final : public Run {
  public:
   std::vector<Memory> memory;
   RandomState state;
-  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get(); }
+  void* at(int32_t buffer) const override {
+    return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get();
+  }
   const RandomState& random() const override { return state; }
 
  protected:
-  void parallel_erased(int64_t tasks, size_t bytes, void (*call)(const void*, int64_t, void*), const void* body) override {
+  void parallel_erased(int64_t tasks, size_t bytes, void (*call)(const void*, int64_t, void*),
+                       const void* body) override {
     if (bytes > size_) scratch_ = Memory(size_ = bytes);
     for (int64_t i = 0; i < tasks; ++i) call(body, i, scratch_.get());
   }
@@ -125,7 +142,10 @@ Program program_of(const Layer& l, int64_t batch, Isa isa, const char* op) {
   Graph& graph = program.graph;
   const int64_t pad = l.kernel / 2 - (l.kernel == 11 ? 3 : 0), out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
   const Shape x{batch, l.c, l.size, l.size}, weight{l.k, l.c / l.groups, l.kernel, l.kernel}, y{batch, l.k, out, out};
-  Json attrs = Json::object().set("stride", Shape{l.stride, l.stride}).set("padding", Shape{pad, pad, pad, pad}).set("groups", l.groups);
+  Json attrs = Json::object()
+                   .set("stride", Shape{l.stride, l.stride})
+                   .set("padding", Shape{pad, pad, pad, pad})
+                   .set("groups", l.groups);
   std::vector<ValueId> ids;
   if (!std::strcmp(op, "conv2d")) {
     ids = {operand(graph, "x", x, Layout::blocked), operand(graph, "weight", weight, Layout::plain)};
@@ -148,8 +168,8 @@ int main(int argc, char** argv) {
   Isa isa = best_isa();
   for (const Isa other : {Isa::scalar, Isa::avx2, Isa::avx512})
     if (argc > 2 && !std::strcmp(argv[2], isa_name(other))) isa = other;
-  std::printf("batch %lld, %s, GFLOP/s on one core\n%-26s %9s %9s %9s\n", static_cast<long long>(batch), isa_name(isa), "layer",
-              "forward", "data", "weights");
+  std::printf("batch %lld, %s, GFLOP/s on one core\n%-26s %9s %9s %9s\n", static_cast<long long>(batch), isa_name(isa),
+              "layer", "forward", "data", "weights");
   for (const Layer& l : kLayers) {
     if (argc > 3 && !std::strstr(l.name, argv[3])) continue;
     std::printf("%-26s", l.name);

@@ -1,9 +1,9 @@
 #pragma once
 // Convolution on blocked pictures [N][C/16][H][W][16]. ops/conv2d_geometry.cpp fills these structs.
 //
-// Every convolution here, backward-data included, is: for each point (row, col) of a grid, sum over taps and channels of
-// input × weight, written to one output pixel. Forward: the grid is the output. Backward-data at stride s: s*s grids,
-// one for each phase of the input's rows and columns, each with the taps that reach it.
+// Every convolution here, backward-data included, is: for each point (row, col) of a grid, sum over taps and channels
+// of input × weight, written to one output pixel. Forward: the grid is the output. Backward-data at stride s: s*s
+// grids, one for each phase of the input's rows and columns, each with the taps that reach it.
 #include <cstdint>
 
 #include "kernels/activation.h"
@@ -17,11 +17,11 @@ struct Conv2dPanel {
   int64_t weights;  // where they begin, in floats
   int32_t out_block, vectors;
   int32_t in_block, in_blocks;
-  int32_t tail;     // channels of the last block, 1…16
+  int32_t tail;  // channels of the last block, 1…16
 };
 
-/// How one dimension of the input is copied into a band, split into the phases of the stride so that neighbours on the grid
-/// are neighbours in memory: slot s holds positions index * stride + start + phase[s].
+/// How one dimension of the input is copied into a band, split into the phases of the stride so that neighbours on the
+/// grid are neighbours in memory: slot s holds positions index * stride + start + phase[s].
 struct Conv2dCopyAxis {
   int64_t stride, start;
   int64_t slots;
@@ -51,12 +51,12 @@ struct Conv2d {
   int64_t row_pitch;     // pixels of one picture from one row of the grid to the next, in the band or (not copied) in x
   int64_t chunk_blocks;  // input blocks summed before the weights of the next are read
 
-  bool copy;             // read from a padded copy of the band in scratch
+  bool copy;  // read from a padded copy of the band in scratch
   Conv2dCopyAxis copy_rows, copy_cols;
-  int64_t interleave;    // pictures whose pixels alternate in a band: small pictures fill wide tiles so
-  int64_t band_rows, bands;             // bands of one group of pictures
-  int64_t task_bands, band_tasks;       // bands a task takes; tasks per chunk of panels
-  int64_t band_floats;                  // scratch of one band
+  int64_t interleave;              // pictures whose pixels alternate in a band: small pictures fill wide tiles so
+  int64_t band_rows, bands;        // bands of one group of pictures
+  int64_t task_bands, band_tasks;  // bands a task takes; tasks per chunk of panels
+  int64_t band_floats;             // scratch of one band
 
   Activation activation;
   float alpha;
@@ -79,10 +79,10 @@ struct Conv2dWeights {
   int64_t rows, cols, last_cols;  // the grid, dy; a plane without borders is cut into rows, the last one shorter
   int64_t in_pitch;               // pixels of one row of x
   int64_t kernel_height, kernel_width, stride_y, stride_x, pad_top, pad_left, dilation_y, dilation_x;
-  const Conv2dPanel* panels;      // offsets in partial, blocks of 16 channels throughout
+  const Conv2dPanel* panels;  // offsets in partial, blocks of 16 channels throughout
   const Conv2dWeightsTile* tiles;
   int64_t tile_count;
-  int64_t chunks, chunk_floats;   // partial sums: chunks of units
+  int64_t chunks, chunk_floats;      // partial sums: chunks of units
   int64_t unit_pictures, unit_rows;  // a unit: some pictures, or some rows of one
 };
 
@@ -102,9 +102,9 @@ struct Conv2dPack {
   int64_t panel_count;
   int64_t in_channels, out_channels, groups;  // of the packed product: exchanged where `transposed`
   bool transposed;
-  int64_t kernel_taps;   // kh * kw
-  int64_t taps;          // of this grid
-  const int64_t* tap;    // their positions in the kernel, ky * kw + kx
+  int64_t kernel_taps;  // kh * kw
+  int64_t taps;         // of this grid
+  const int64_t* tap;   // their positions in the kernel, ky * kw + kx
 };
 
 /// Depthwise: weights [C/16][taps_y * taps_x][16], one task a picture and block.
@@ -116,7 +116,7 @@ struct Depthwise {
   float* y;
   int64_t pictures, channels, blocks;
   int64_t in_height, in_width, out_height, out_width;
-  int64_t rows, cols;                              // the grid
+  int64_t rows, cols;  // the grid
   int64_t out_start_y, out_start_x, out_step_y, out_step_x;
   int64_t stride_y, stride_x;
   int64_t taps_y, taps_x;
@@ -147,8 +147,8 @@ struct DepthwisePack {
 };
 
 struct Conv2dKernels {
-  int64_t panel_vectors;   // blocks of 16 outputs a panel has
-  int64_t tile_pixels;     // grid points computed at a time
+  int64_t panel_vectors;  // blocks of 16 outputs a panel has
+  int64_t tile_pixels;    // grid points computed at a time
   /// Tasks: band_tasks * ceil(panel_count / chunk_panels). Scratch: conv2d_scratch.
   void (*direct)(const Conv2d&, int64_t task, void* scratch);
   /// Tasks: panel_count.

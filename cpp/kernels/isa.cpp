@@ -56,7 +56,7 @@ Isa detect() {
   constexpr uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
   if (!has(one.c, fma | osxsave | avx | f16c) || !has(seven.b, avx2)) return Isa::scalar;
   const uint64_t saved = saved_state();
-  if ((saved & 0x06) != 0x06) return Isa::scalar;               // xmm, ymm
+  if ((saved & 0x06) != 0x06) return Isa::scalar;                         // xmm, ymm
   if (!has(seven.b, avx512) || (saved & 0xe6) != 0xe6) return Isa::avx2;  // and mask registers, zmm
   return Isa::avx512;
 }
@@ -79,9 +79,12 @@ Isa capped(Isa found) {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
-    case Isa::avx512: return "avx512";
-    case Isa::avx2: return "avx2";
-    default: return "scalar";
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx2:
+      return "avx2";
+    default:
+      return "scalar";
   }
 }
 

@@ -18,9 +18,9 @@ Shape weight_shape(const Graph& graph, const Node& node) {
 void infer(Infer& infer) {
   infer.expect_f32(0, 4);
   infer.expect_f32(1);
-  const Conv2dShape c = conv2d_shape(
-      infer.attrs(), infer.shape(0), weight_shape(infer.graph, infer.node),
-      [&](const std::string& expected, const std::string& received) { infer.fail(expected, received); });
+  const Conv2dShape c =
+      conv2d_shape(infer.attrs(), infer.shape(0), weight_shape(infer.graph, infer.node),
+                   [&](const std::string& expected, const std::string& received) { infer.fail(expected, received); });
   if (infer.has(2)) infer.expect_f32(2), infer.expect_shape(2, {c.out_channels()});
   if (infer.has(3)) infer.expect_f32(3), infer.expect_shape(3, c.out());
   infer.output(DType::f32, c.out());
@@ -37,8 +37,10 @@ Json geometry(const Json& attrs) {
 void differentiate(Gradient& g) {
   const ValueId dy = g.grad(0);
   const Shape x = g.value(g.input(0)).shape, weight = g.value(g.input(1)).shape;  // copies: emit moves the values
-  if (g.needs(0)) g.add(0, g.emit1("conv2d_backward_data", {dy, g.input(1)}, geometry(g.attrs()).set("input_shape", x)));
-  if (g.needs(1)) g.add(1, g.emit1("conv2d_backward_weights", {g.input(0), dy}, geometry(g.attrs()).set("weight_shape", weight)));
+  if (g.needs(0))
+    g.add(0, g.emit1("conv2d_backward_data", {dy, g.input(1)}, geometry(g.attrs()).set("input_shape", x)));
+  if (g.needs(1))
+    g.add(1, g.emit1("conv2d_backward_weights", {g.input(0), dy}, geometry(g.attrs()).set("weight_shape", weight)));
   if (g.input(2) != kNone && g.needs(2)) {
     const int64_t channels = weight[0];
     const ValueId sum = g.emit1("sum_to", {dy}, Json::object().set("shape", Shape{1, channels, 1, 1}));
@@ -59,8 +61,13 @@ void lower(Lower& lower) {
   problem.pictures = c.pictures();
   problem.in_height = c.x[2], problem.in_width = c.x[3];
   problem.out_height = c.out_height, problem.out_width = c.out_width;
-  const GridOperands operands{lower.input(0), lower.input(1), lower.input(2), lower.input(3), lower.output(0),
-                              fused_activation(lower.attrs()), static_cast<float>(lower.attrs().get("alpha", 0.01))};
+  const GridOperands operands{lower.input(0),
+                              lower.input(1),
+                              lower.input(2),
+                              lower.input(3),
+                              lower.output(0),
+                              fused_activation(lower.attrs()),
+                              static_cast<float>(lower.attrs().get("alpha", 0.01))};
   lower_grid(lower, problem, c.depthwise(), operands);
 }
 
@@ -70,7 +77,8 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
   const int64_t offset = problem.weights_offset;
   lower.launch(kernels.direct, plan->tasks, plan->scratch, [=](Run& run) {
     Conv2d a = plan->args;
-    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias), a.residual = run.f32(o.residual);
+    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
+    a.residual = run.f32(o.residual);
     a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
     return a;
   });
@@ -91,7 +99,8 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
     a.pictures = p.pictures, a.channels = p.channels.in, a.blocks = blocks;
     a.in_height = p.in_height, a.in_width = p.in_width, a.out_height = p.out_height, a.out_width = p.out_width;
     a.rows = p.grid.y.size, a.cols = p.grid.x.size;
-    a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step, a.out_step_x = p.grid.x.step;
+    a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step,
+    a.out_step_x = p.grid.x.step;
     a.stride_y = p.grid.y.stride, a.stride_x = p.grid.x.stride;
     a.taps_y = static_cast<int64_t>(offsets->y.size()), a.taps_x = static_cast<int64_t>(offsets->x.size());
     a.offset_y = offsets->y.data(), a.offset_x = offsets->x.data();
@@ -108,8 +117,12 @@ void lower_grid(Lower& lower, const GridProblem& problem, bool depthwise, const 
 }
 
 const OpDef& op_conv2d() {
-  static const OpDef def{.name = "conv2d", .infer = infer, .gradient = differentiate,
-                         .select = [](Select& select) { select_packed(select, false); }, .layout = layout, .lower = lower};
+  static const OpDef def{.name = "conv2d",
+                         .infer = infer,
+                         .gradient = differentiate,
+                         .select = [](Select& select) { select_packed(select, false); },
+                         .layout = layout,
+                         .lower = lower};
   return def;
 }
 

@@ -1,5 +1,6 @@
 // conv2d_backward_data(dy [N,K,oh,ow], weight) → dx: attributes of conv2d and input_shape [N,C,H,W].
-//   dx = sum over taps of weightᵀ dy: one grid per phase of the stride (ops/conv2d_geometry.h), run by the forward kernel.
+//   dx = sum over taps of weightᵀ dy: one grid per phase of the stride (ops/conv2d_geometry.h), run by the forward
+//   kernel.
 // conv2d_backward_weights(x, dy) → dweight [K,C/groups,kh,kw]: attributes of conv2d and weight_shape.
 #include <algorithm>
 #include <memory>
@@ -16,8 +17,9 @@ void check_dy(Infer& infer, size_t operand, const Conv2dShape& c) {
 }
 
 Conv2dShape checked_shape(Infer& infer, const Shape& x, const Shape& weight) {
-  return conv2d_shape(infer.attrs(), x, weight,
-                      [&](const std::string& expected, const std::string& received) { infer.fail(expected, received); });
+  return conv2d_shape(infer.attrs(), x, weight, [&](const std::string& expected, const std::string& received) {
+    infer.fail(expected, received);
+  });
 }
 
 void infer_data(Infer& infer) {
@@ -31,8 +33,8 @@ void layout_data(const Graph&, const Node&, Layouts& layouts) {
 }
 
 void lower_data(Lower& lower) {
-  const Conv2dShape c =
-      conv2d_shape(lower.attrs(), lower.attrs().at("input_shape").as_ints(), lower.attrs().at("weight_shape").as_ints());
+  const Conv2dShape c = conv2d_shape(lower.attrs(), lower.attrs().at("input_shape").as_ints(),
+                                     lower.attrs().at("weight_shape").as_ints());
   const std::vector<int64_t> offsets = packed_offsets(lower.attrs().at("pack"), c.weight);
   const std::vector<Grid> grids = backward_grids(c);
   for (size_t i = 0; i < grids.size(); ++i) {
@@ -58,10 +60,10 @@ void layout_weights(const Graph&, const Node&, Layouts& layouts) {
   layouts.inputs[0] = layouts.inputs[1] = Layout::blocked;
 }
 
-constexpr int64_t kTileChannels = 128;           // of x and dy in one tile of a pointwise kernel
-constexpr int64_t kUnitBytes = 256 << 10;        // x and dy of one unit: well within a second-level cache
+constexpr int64_t kTileChannels = 128;     // of x and dy in one tile of a pointwise kernel
+constexpr int64_t kUnitBytes = 256 << 10;  // x and dy of one unit: well within a second-level cache
 constexpr int64_t kTasks = 24;
-constexpr int64_t kUnitPixels = 512;             // fewer would make the sums of a unit short
+constexpr int64_t kUnitPixels = 512;  // fewer would make the sums of a unit short
 constexpr int64_t kPartialBytes = 64 << 20;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -75,7 +77,8 @@ struct WeightsPlan {
 // Tiles of panels and input blocks: large enough to use each pixel often, small enough for their sums to stay in cache.
 void cut_tiles(WeightsPlan& plan, int64_t taps, int64_t vectors) {
   const int64_t channels = taps == 1 ? kTileChannels : kTileChannels / 2;
-  const int64_t blocks = std::max<int64_t>(1, channels / kBlock), panels = std::max<int64_t>(1, channels / (vectors * kBlock));
+  const int64_t blocks = std::max<int64_t>(1, channels / kBlock),
+                panels = std::max<int64_t>(1, channels / (vectors * kBlock));
   const std::vector<Conv2dPanel>& all = plan.panels.panels;
   const int32_t count = static_cast<int32_t>(all.size());
   for (int32_t p = 0; p < count;) {
@@ -109,7 +112,8 @@ void cut_units(Conv2dWeights& a, const WeightsPlan& plan) {
   const int64_t fit = std::max<int64_t>(1, kUnitBytes / row);
   a.unit_pictures = std::max<int64_t>(1, std::min({fit / a.rows, divide_up(kUnitPixels, a.rows * a.cols), a.pictures}));
   a.unit_rows = a.unit_pictures > 1 ? a.rows : divide_up(a.rows, divide_up(a.rows, fit));
-  const int64_t units = a.unit_pictures > 1 ? divide_up(a.pictures, a.unit_pictures) : a.pictures * divide_up(a.rows, a.unit_rows);
+  const int64_t units =
+      a.unit_pictures > 1 ? divide_up(a.pictures, a.unit_pictures) : a.pictures * divide_up(a.rows, a.unit_rows);
   a.chunk_floats = plan.panels.floats;
   const int64_t room = std::max<int64_t>(1, kPartialBytes / (a.chunk_floats * static_cast<int64_t>(sizeof(float))));
   a.chunks = std::min({units, divide_up(kTasks, a.tile_count), room});
@@ -149,8 +153,9 @@ void lower_direct(Lower& lower, const Conv2dShape& c) {
   });
   const int64_t panels = static_cast<int64_t>(plan->panels.panels.size());
   lower.launch(kernels.join, panels, 0, [=](Run& run) {
-    return Conv2dJoin{run.f32(partial), run.f32(dweight), plan->panels.panels.data(), panels, plan->args.chunks, plan->args.chunk_floats,
-                      c.in_channels(), c.out_channels(), c.groups, c.kernel_taps()};
+    return Conv2dJoin{
+        run.f32(partial),        run.f32(dweight), plan->panels.panels.data(), panels,   plan->args.chunks,
+        plan->args.chunk_floats, c.in_channels(),  c.out_channels(),           c.groups, c.kernel_taps()};
   });
 }
 
@@ -158,11 +163,13 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c) {
   const DepthwiseKernels& kernels = depthwise_kernels(lower.isa());
   const int64_t blocks = blocks_of(c.in_channels()), chunks = std::min(c.pictures(), divide_up(kTasks, blocks));
   const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
-  const Buffer partial = lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * kBlock) * sizeof(float));
+  const Buffer partial =
+      lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * kBlock) * sizeof(float));
   const auto fill = [=](Run& run) {
-    return DepthwiseWeights{run.f32(x), run.f32(dy), run.f32(partial), run.f32(dweight), c.pictures(), c.in_channels(), blocks,
-                            c.x[2], c.x[3], c.out_height, c.out_width, c.weight[2], c.weight[3], c.stride[0], c.stride[1],
-                            c.padding[0], c.padding[1], c.dilation[0], c.dilation[1], chunks};
+    return DepthwiseWeights{run.f32(x),      run.f32(dy),  run.f32(partial), run.f32(dweight), c.pictures(),
+                            c.in_channels(), blocks,       c.x[2],           c.x[3],           c.out_height,
+                            c.out_width,     c.weight[2],  c.weight[3],      c.stride[0],      c.stride[1],
+                            c.padding[0],    c.padding[1], c.dilation[0],    c.dilation[1],    chunks};
   };
   lower.launch(kernels.weights, blocks * chunks, 0, fill);
   lower.launch(kernels.join, blocks, 0, fill);
@@ -179,8 +186,8 @@ void select_weights(Select& select) {
   const Shape& x = select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
   if (!c.depthwise()) {
-    select.declined("depthwise", "expected as many groups as input and output channels, received " + std::to_string(c.groups) +
-                                     " groups for a weight of shape " + to_string(c.weight));
+    select.declined("depthwise", "expected as many groups as input and output channels, received " +
+                                     std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
   }
   select.choose(c.depthwise() ? "depthwise" : "direct");
 }
@@ -188,14 +195,20 @@ void select_weights(Select& select) {
 }  // namespace
 
 const OpDef& op_conv2d_backward_data() {
-  static const OpDef def{.name = "conv2d_backward_data", .infer = infer_data,
-                         .select = [](Select& select) { select_packed(select, true); }, .layout = layout_data, .lower = lower_data};
+  static const OpDef def{.name = "conv2d_backward_data",
+                         .infer = infer_data,
+                         .select = [](Select& select) { select_packed(select, true); },
+                         .layout = layout_data,
+                         .lower = lower_data};
   return def;
 }
 
 const OpDef& op_conv2d_backward_weights() {
-  static const OpDef def{.name = "conv2d_backward_weights", .infer = infer_weights, .select = select_weights,
-                         .layout = layout_weights, .lower = lower_weights};
+  static const OpDef def{.name = "conv2d_backward_weights",
+                         .infer = infer_weights,
+                         .select = select_weights,
+                         .layout = layout_weights,
+                         .lower = lower_weights};
   return def;
 }
 

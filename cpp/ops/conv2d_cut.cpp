@@ -1,5 +1,5 @@
-// The cut of a convolution into bands and tasks. It follows from shapes alone; the results do not depend on it, since every
-// output is one chain of sums in one order (kernels/cpu/micro/conv2d_tile.h).
+// The cut of a convolution into bands and tasks. It follows from shapes alone; the results do not depend on it, since
+// every output is one chain of sums in one order (kernels/cpu/micro/conv2d_tile.h).
 #include <algorithm>
 
 #include "ops/conv2d_geometry.h"
@@ -8,17 +8,18 @@ namespace thaw {
 
 namespace {
 
-constexpr int64_t kBandBytes = 384 << 10;    // bands of a task: well within a second-level cache
-constexpr int64_t kPanelBytes = 32 << 10;    // weights read again and again: the first-level cache
-constexpr int64_t kTaskWork = 8 << 20;       // multiplications of a task: about 0.1 ms
-constexpr int64_t kTasks = 16;               // tasks wanted of one launch, if they are not too small
-constexpr int64_t kMaxTaskBands = 32;        // the kernel's table
+constexpr int64_t kBandBytes = 384 << 10;  // bands of a task: well within a second-level cache
+constexpr int64_t kPanelBytes = 32 << 10;  // weights read again and again: the first-level cache
+constexpr int64_t kTaskWork = 8 << 20;     // multiplications of a task: about 0.1 ms
+constexpr int64_t kTasks = 16;             // tasks wanted of one launch, if they are not too small
+constexpr int64_t kMaxTaskBands = 32;      // the kernel's table
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class Cut {
  public:
-  Cut(const GridProblem& problem, const Conv2dKernels& kernels) : p_(problem), kernels_(kernels), plan_(std::make_shared<Conv2dPlan>()) {}
+  Cut(const GridProblem& problem, const Conv2dKernels& kernels)
+      : p_(problem), kernels_(kernels), plan_(std::make_shared<Conv2dPlan>()) {}
 
   std::shared_ptr<Conv2dPlan> make() {
     const GridAxis &y = p_.grid.y, &x = p_.grid.x;
@@ -53,12 +54,13 @@ class Cut {
   /// Cost of a row of `pixels`: multiplications, but no tile is faster than its chain of sums allows.
   double row_cost(int64_t pixels) const {
     const int64_t tiles = divide_up(pixels, kernels_.tile_pixels);
-    const double each = static_cast<double>(pixels) / static_cast<double>(tiles) * static_cast<double>(kernels_.panel_vectors);
+    const double each =
+        static_cast<double>(pixels) / static_cast<double>(tiles) * static_cast<double>(kernels_.panel_vectors);
     return static_cast<double>(tiles) * (std::max(each, 8.0) + 2.0);
   }
 
-  // In place where every tap lies within the picture and rows are long enough; else from copies, in which pixels of several
-  // small pictures alternate, so that tiles are full.
+  // In place where every tap lies within the picture and rows are long enough; else from copies, in which pixels of
+  // several small pictures alternate, so that tiles are full.
   void choose_reading() {
     Conv2d& a = plan_->args;
     const GridAxis &y = p_.grid.y, &x = p_.grid.x;
@@ -67,7 +69,8 @@ class Cut {
     const int64_t row = flat_ ? y.size * x.size : x.size;
     a.interleave = 1;
     for (int64_t g = 2; g <= std::min<int64_t>(p_.pictures, 16); ++g)
-      if (row_cost(row * g) / static_cast<double>(g) < 0.93 * row_cost(row * a.interleave) / static_cast<double>(a.interleave))
+      if (row_cost(row * g) / static_cast<double>(g) <
+          0.93 * row_cost(row * a.interleave) / static_cast<double>(a.interleave))
         a.interleave = g;
     if (row >= 2 * kernels_.tile_pixels) a.interleave = 1;
     a.copy = a.interleave > 1 || !(flat_ || (within(y, p_.in_height) && within(x, p_.in_width)));
@@ -116,7 +119,8 @@ class Cut {
   }
 
   int64_t row_work() const {
-    const double work = static_cast<double>(plan_->args.cols * plan_->args.interleave) * static_cast<double>(plan_->panels.floats);
+    const double work =
+        static_cast<double>(plan_->args.cols * plan_->args.interleave) * static_cast<double>(plan_->panels.floats);
     return static_cast<int64_t>(std::min(work, 4e18)) + 1;
   }
 
@@ -153,14 +157,16 @@ class Cut {
     const int64_t panel_work = std::max<int64_t>(1, a.band_rows * row_work() / a.panel_count);
     a.task_bands = std::max<int64_t>(1, std::min({kBandBytes / band, all, kMaxTaskBands}));
     // Bands are shared where that leaves enough tasks, counting those that panels can give.
-    const int64_t by_panels = std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / kTaskWork));
+    const int64_t by_panels =
+        std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / kTaskWork));
     const int64_t bands_wanted = std::max<int64_t>(1, kTasks / by_panels);
     a.task_bands = std::max<int64_t>(1, std::min(a.task_bands, all / bands_wanted));
     a.band_tasks = divide_up(all, a.task_bands);
     const int64_t chunks = std::min(divide_up(kTasks, a.band_tasks), by_panels);
     a.chunk_panels = divide_up(a.panel_count, chunks);
-    a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent * a.row_pitch *
-                             a.interleave * kBlock : 0;
+    a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
+                                 a.row_pitch * a.interleave * kBlock
+                           : 0;
     const int64_t block_bytes = std::max<int64_t>(1, a.taps) * kBlock * kernels_.panel_vectors * kBlock * 4;
     a.chunk_blocks = std::max<int64_t>(1, kPanelBytes / block_bytes);
   }
@@ -173,7 +179,8 @@ class Cut {
     };
     const int64_t y = ty.offset - a.copy_rows.start, x = tx.offset - a.copy_cols.start;
     const int64_t row = slot(plan_->row_phases, y, a.copy_rows.stride) * a.copy_rows.extent + y / a.copy_rows.stride;
-    return row * a.row_pitch + slot(plan_->col_phases, x, a.copy_cols.stride) * a.copy_cols.extent + x / a.copy_cols.stride;
+    return row * a.row_pitch + slot(plan_->col_phases, x, a.copy_cols.stride) * a.copy_cols.extent +
+           x / a.copy_cols.stride;
   }
 
   void set_taps() {
@@ -181,7 +188,8 @@ class Cut {
     const int64_t rest = a.pictures % a.interleave;
     for (const int64_t pictures : {a.interleave, rest})
       for (const GridAxis::Tap& ty : p_.grid.y.taps)
-        for (const GridAxis::Tap& tx : p_.grid.x.taps) plan_->tap_offsets.push_back(tap_pixels(ty, tx) * pictures * kBlock);
+        for (const GridAxis::Tap& tx : p_.grid.x.taps)
+          plan_->tap_offsets.push_back(tap_pixels(ty, tx) * pictures * kBlock);
     a.tap_offsets = plan_->tap_offsets.data();
   }
 

@@ -1,6 +1,7 @@
-// A frozen batch norm behind a layer as that layer's own weight and bias, with s = gamma / sqrt(variance + eps) per output:
+// A frozen batch norm behind a layer as that layer's own weight and bias, with s = gamma / sqrt(variance + eps) per
+// output:
 //   fold_batch_norm_weight(weight [K,…], gamma? [K], mean [K], variance [K]; eps 1e-5) → weight * s
-//   fold_batch_norm_bias(bias? [K], gamma? [K], beta? [K], mean [K], variance [K]; eps 1e-5) → (bias - mean) * s + beta
+//   fold_batch_norm_bias(bias? [K], gamma? [K], beta? [K], mean [K], variance [K]; eps 1e-5) → (bias - mean) s + beta
 // Computed in double: each result is rounded once.
 #include <cmath>
 
@@ -53,7 +54,8 @@ void lower_bias(Lower& lower) {
   const Buffer bias = lower.input(0), gamma = lower.input(1), beta = lower.input(2), mean = lower.input(3),
                variance = lower.input(4), result = lower.output(0);
   lower.add([=](Run& run) {
-    const float *b = run.f32(bias), *g = run.f32(gamma), *shift = run.f32(beta), *m = run.f32(mean), *v = run.f32(variance);
+    const float *b = run.f32(bias), *g = run.f32(gamma), *shift = run.f32(beta), *m = run.f32(mean),
+                *v = run.f32(variance);
     float* to = run.f32(result);
     for (int64_t k = 0; k < outputs; ++k) {
       const double centred = (b ? b[k] : 0.0) - static_cast<double>(m[k]);

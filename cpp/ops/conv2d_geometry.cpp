@@ -11,9 +11,12 @@ bool all_at_least(const std::vector<int64_t>& values, int64_t least) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v >= least; });
 }
 
-void check_attributes(const Conv2dShape& c, const std::function<void(const std::string&, const std::string&)>& complain) {
-  if (c.stride.size() != 2 || !all_at_least(c.stride, 1)) complain("stride of two positive integers", to_string(c.stride));
-  if (c.dilation.size() != 2 || !all_at_least(c.dilation, 1)) complain("dilation of two positive integers", to_string(c.dilation));
+void check_attributes(const Conv2dShape& c,
+                      const std::function<void(const std::string&, const std::string&)>& complain) {
+  if (c.stride.size() != 2 || !all_at_least(c.stride, 1))
+    complain("stride of two positive integers", to_string(c.stride));
+  if (c.dilation.size() != 2 || !all_at_least(c.dilation, 1))
+    complain("dilation of two positive integers", to_string(c.dilation));
   if (c.padding.size() != 4 || !all_at_least(c.padding, 0))
     complain("padding [top, left, bottom, right] of at least 0", to_string(c.padding));
   if (c.groups < 1) complain("at least one group", std::to_string(c.groups));
@@ -37,15 +40,19 @@ Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight,
   c.groups = attrs.get("groups", 1);
   check_attributes(c, complain);
   if (x.size() != 4) complain("pictures of shape [N, C, H, W]", to_string(x));
-  if (weight.size() != 4 || !all_at_least(weight, 1)) complain("a weight of shape [K, C/groups, kh, kw]", to_string(weight));
+  if (weight.size() != 4 || !all_at_least(weight, 1))
+    complain("a weight of shape [K, C/groups, kh, kw]", to_string(weight));
   if (x[1] != weight[1] * c.groups) {
     complain(std::to_string(weight[1] * c.groups) + " input channels (weight " + to_string(weight) + " in " +
-             std::to_string(c.groups) + " groups)", to_string(x));
+                 std::to_string(c.groups) + " groups)",
+             to_string(x));
   }
-  if (weight[0] % c.groups) complain("output channels that " + std::to_string(c.groups) + " groups divide", to_string(weight));
+  if (weight[0] % c.groups)
+    complain("output channels that " + std::to_string(c.groups) + " groups divide", to_string(weight));
   c.out_height = out_size(x[2], weight[2], c.stride[0], c.padding[0], c.padding[2], c.dilation[0]);
   c.out_width = out_size(x[3], weight[3], c.stride[1], c.padding[1], c.padding[3], c.dilation[1]);
-  if (c.out_height < 1 || c.out_width < 1) complain("pictures at least as large as the kernel " + to_string(weight), to_string(x));
+  if (c.out_height < 1 || c.out_width < 1)
+    complain("pictures at least as large as the kernel " + to_string(weight), to_string(x));
   return c;
 }
 
@@ -105,7 +112,8 @@ Panels panels_of(const Channels& c, int64_t taps, int64_t vectors, bool whole_bl
     for (int64_t b = 0; b < out_blocks; b += vectors) {
       const int64_t wide = std::min(vectors, out_blocks - b);
       result.panels.push_back({result.floats, static_cast<int32_t>(g * out / kBlock + b), static_cast<int32_t>(wide),
-                               static_cast<int32_t>(g * in / kBlock), static_cast<int32_t>(in_blocks), static_cast<int32_t>(tail)});
+                               static_cast<int32_t>(g * in / kBlock), static_cast<int32_t>(in_blocks),
+                               static_cast<int32_t>(tail)});
       result.floats += channels * taps * wide * kBlock;
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
-// The arithmetic of convolutions that needs no tensor: shapes, grids and taps, groups as panels, and the cut into tasks.
+// The arithmetic of convolutions that needs no tensor: shapes, grids and taps, groups as panels, and the cut into
+// tasks.
 #include <memory>
 #include <vector>
 
@@ -30,14 +31,14 @@ Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight,
 /// The same for a node that has been checked before.
 Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight);
 
-/// One dimension of a grid: point i reads input positions i * stride + offset for each tap and stands for output position
-/// start + i * step.
+/// One dimension of a grid: point i reads input positions i * stride + offset for each tap and stands for output
+/// position start + i * step.
 struct GridAxis {
   int64_t size = 0, start = 0, step = 1, stride = 1;
   struct Tap {
     int64_t offset, kernel;  // input offset, position in the kernel
   };
-  std::vector<Tap> taps;     // offsets ascending
+  std::vector<Tap> taps;  // offsets ascending
 };
 
 struct Grid {

@@ -1,6 +1,6 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
-// Attributes: form "direct" | "depthwise", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of 16
-// outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
+// Attributes: form "direct" | "depthwise", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of
+// 16 outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
 #include "ops/conv2d_pack.h"
 
 #include <memory>
@@ -42,8 +42,17 @@ void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t 
   const Buffer weight = lower.input(0), packed = lower.output(0);
   const int64_t kernel_taps = c.kernel_taps();
   lower.launch(conv2d_kernels(lower.isa()).pack, count, 0, [=](Run& run) {
-    return Conv2dPack{run.f32(weight), run.f32(packed) + offset, plan->panels.panels.data(), count, channels.in, channels.out,
-                      channels.groups, backward, kernel_taps, static_cast<int64_t>(plan->taps.size()), plan->taps.data()};
+    return Conv2dPack{run.f32(weight),
+                      run.f32(packed) + offset,
+                      plan->panels.panels.data(),
+                      count,
+                      channels.in,
+                      channels.out,
+                      channels.groups,
+                      backward,
+                      kernel_taps,
+                      static_cast<int64_t>(plan->taps.size()),
+                      plan->taps.data()};
   });
 }
 
@@ -53,8 +62,9 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64
   const Buffer weight = lower.input(0), packed = lower.output(0);
   const int64_t channels = c.weight[0], kernel_taps = c.kernel_taps();
   lower.launch(depthwise_kernels(lower.isa()).pack, blocks_of(channels), 0, [=](Run& run) {
-    return DepthwisePack{run.f32(weight), run.f32(packed) + offset, channels, kernel_taps,
-                         static_cast<int64_t>(plan->taps.size()), plan->taps.data()};
+    return DepthwisePack{
+        run.f32(weight),  run.f32(packed) + offset, channels, kernel_taps, static_cast<int64_t>(plan->taps.size()),
+        plan->taps.data()};
   });
 }
 
@@ -99,8 +109,8 @@ void select_packed(Select& select, bool backward) {
   const int64_t groups = node.attrs.get("groups", 1);
   const bool depthwise = groups > 1 && groups == weight[0] && weight[1] == 1;
   if (!depthwise) {
-    select.declined("depthwise", "expected as many groups as input and output channels, received " + std::to_string(groups) +
-                                     " groups for a weight of shape " + to_string(weight));
+    select.declined("depthwise", "expected as many groups as input and output channels, received " +
+                                     std::to_string(groups) + " groups for a weight of shape " + to_string(weight));
   }
   const std::string form = depthwise ? "depthwise" : "direct";
   Json attrs = Json::object().set("form", form).set("groups", groups);

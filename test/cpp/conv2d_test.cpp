@@ -1,5 +1,5 @@
-// conv2d, forward and both gradients, against loops in double: every instruction set, many shapes, both orders of tasks;
-// and the bits of a picture do not depend on the batch around it.
+// conv2d, forward and both gradients, against loops in double: every instruction set, many shapes, both orders of
+// tasks; and the bits of a picture do not depend on the batch around it.
 #include "harness.h"
 
 using namespace thaw;
@@ -21,9 +21,7 @@ struct Conv {
   Json attrs() const {
     return Json::object().set("stride", stride).set("padding", padding).set("dilation", dilation).set("groups", groups);
   }
-  std::string text() const {
-    return to_string(x()) + " * " + to_string(weight()) + " " + attrs().dump();
-  }
+  std::string text() const { return to_string(x()) + " * " + to_string(weight()) + " " + attrs().dump(); }
 };
 
 /// Calls body(y index, x index, weight index) for every product of the convolution.
@@ -50,8 +48,8 @@ struct Expected {
   std::vector<double> y, dx, dweight, dbias;
 };
 
-Expected reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& bias,
-                   const std::vector<double>& dy) {
+Expected reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w,
+                   const std::vector<double>& bias, const std::vector<double>& dy) {
   Expected e;
   const int64_t pixels = c.oh() * c.ow();
   e.y.resize(static_cast<size_t>(count(c.y())));
@@ -198,7 +196,8 @@ std::vector<double> halved(std::vector<double> values, int times) {
 
 /// Residual and activation inside the convolution, dense and depthwise, and channels summed in several parts.
 void fused() {
-  const char* const kinds[] = {"none", "relu", "relu6", "leaky_relu", "hard_swish", "hard_sigmoid", "silu", "sigmoid", "tanh", "gelu"};
+  const char* const kinds[] = {"none",         "relu", "relu6",   "leaky_relu", "hard_swish",
+                               "hard_sigmoid", "silu", "sigmoid", "tanh",       "gelu"};
   for (const Conv& c : {Conv{2, 40, 5, 6, 20, 3, 3, {1, 1}, {1, 1, 1, 1}}, Conv{1, 600, 5, 6, 40, 1, 1},
                         Conv{1, 20, 9, 12, 20, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 20}})
     for (const char* kind : kinds)
@@ -209,9 +208,11 @@ void fused() {
           return graph.nodes[graph.append("conv2d", "node", ids, attrs)].outputs[0];
         };
         const std::vector<double> x = halved(noise(count(c.x()), 1), 4);
-        const auto got = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}, {c.y()}}, build, {isa, true, false, false, false});
+        const auto got =
+            harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}, {c.y()}}, build, {isa, true, false, false, false});
         const std::vector<double> residual = noise(count(c.y()), 4);
-        std::vector<double> want = reference(c, x, noise(count(c.weight()), 2), noise(c.k, 3), std::vector<double>(residual.size(), 0.0)).y;
+        std::vector<double> want =
+            reference(c, x, noise(count(c.weight()), 2), noise(c.k, 3), std::vector<double>(residual.size(), 0.0)).y;
         for (size_t i = 0; i < want.size(); ++i) want[i] = activated(kind, want[i] + residual[i]);
         harness::expect_close(got.output, want, 3e-6, std::string(isa_name(isa)) + " " + kind + " " + c.text());
       }
@@ -226,9 +227,11 @@ void folding() {
   };
   const std::vector<double> variance = {0.5, 3.5};
   const harness::Setup setup{Isa::scalar, false, false, false, false};
-  const auto weight = harness::run_graph({{{2, 1, 1, 2}, {1, 2, 3, 4}}, {{2}, {2, 4}}, {{2}, {9, 9}}, {{2}, variance}}, fold_weight, setup);
+  const auto weight = harness::run_graph({{{2, 1, 1, 2}, {1, 2, 3, 4}}, {{2}, {2, 4}}, {{2}, {9, 9}}, {{2}, variance}},
+                                         fold_weight, setup);
   harness::expect_close(weight.output, {2, 4, 6, 8}, 1e-7, "folded weight");
-  const auto bias = harness::run_graph({{{2}, {1, 2}}, {{2}, {2, 4}}, {{2}, {10, 20}}, {{2}, {3, 5}}, {{2}, variance}}, fold_bias, setup);
+  const auto bias = harness::run_graph({{{2}, {1, 2}}, {{2}, {2, 4}}, {{2}, {10, 20}}, {{2}, {3, 5}}, {{2}, variance}},
+                                       fold_bias, setup);
   harness::expect_close(bias.output, {6, 14}, 1e-7, "folded bias");
   harness::Operand absent{{2}};
   absent.absent = true;

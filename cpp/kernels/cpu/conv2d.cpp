@@ -1,8 +1,8 @@
 // Direct convolution on blocked pictures, forward and backward-data alike:
 //   y[pixel][o] = activation(bias[o] + sum over input blocks, taps, channels of x * w + residual).
-// A task takes some bands (rows of pictures) and some panels (outputs). It copies its bands into scratch with their borders
-// filled by zeros, then runs panel by panel over them, so that the bands stay in the second-level cache and a panel's
-// weights in the first.
+// A task takes some bands (rows of pictures) and some panels (outputs). It copies its bands into scratch with their
+// borders filled by zeros, then runs panel by panel over them, so that the bands stay in the second-level cache and a
+// panel's weights in the first.
 #include "kernels/conv2d.h"
 
 #include "kernels/cpu/micro/conv2d_tile.h"
@@ -17,7 +17,7 @@ THAW_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 struct Band {
   int64_t picture, pictures;  // first, how many of them alternate
   int64_t row, rows;
-  const float* x;             // grid point (row, 0), first block that the task reads
+  const float* x;  // grid point (row, 0), first block that the task reads
   int64_t x_block;
 };
 
@@ -31,7 +31,8 @@ THAW_INLINE Band band_of(const Conv2d& a, int64_t index) {
 }
 
 // One slot of one input row: pixels of one picture, `step` floats apart in the band.
-THAW_INLINE void copy_row(const Conv2dCopyAxis& cols, int64_t phase, const float* row, int64_t width, float* to, int64_t step) {
+THAW_INLINE void copy_row(const Conv2dCopyAxis& cols, int64_t phase, const float* row, int64_t width, float* to,
+                          int64_t step) {
   const int64_t start = cols.start + phase;
   const int64_t first = start < 0 ? smaller((-start + cols.stride - 1) / cols.stride, cols.extent) : 0;
   const int64_t inside = start < width ? (width - start + cols.stride - 1) / cols.stride : 0;
@@ -60,7 +61,8 @@ THAW_NOINLINE void copy_plane(const Conv2d& a, const Band& band, const float* pl
         continue;
       }
       for (int64_t c = 0; c < a.copy_cols.slots; ++c)
-        copy_row(a.copy_cols, a.copy_cols.phase[c], plane + y * a.in_width * kLanes, a.in_width, out + c * slot_floats, step);
+        copy_row(a.copy_cols, a.copy_cols.phase[c], plane + y * a.in_width * kLanes, a.in_width, out + c * slot_floats,
+                 step);
     }
   }
 }
@@ -68,10 +70,12 @@ THAW_NOINLINE void copy_plane(const Conv2d& a, const Band& band, const float* pl
 void copy_band(const Conv2d& a, Band& band, int64_t block, int64_t blocks, float* to) {
   const int64_t plane = a.in_height * a.in_width * kLanes;
   band.x = to;
-  band.x_block = a.copy_rows.slots * a.copy_rows.extent * a.copy_cols.slots * a.copy_cols.extent * band.pictures * kLanes;
+  band.x_block =
+      a.copy_rows.slots * a.copy_rows.extent * a.copy_cols.slots * a.copy_cols.extent * band.pictures * kLanes;
   for (int64_t b = 0; b < blocks; ++b)
     for (int64_t g = 0; g < band.pictures; ++g)
-      copy_plane(a, band, a.x + ((band.picture + g) * a.in_blocks + block + b) * plane, to + b * band.x_block + g * kLanes);
+      copy_plane(a, band, a.x + ((band.picture + g) * a.in_blocks + block + b) * plane,
+                 to + b * band.x_block + g * kLanes);
 }
 
 void locate_band(const Conv2d& a, Band& band, int64_t block) {
@@ -141,7 +145,8 @@ void direct(const Conv2d& a, int64_t task, void* scratch) {
   Band bands[kMaxBands];
   const int64_t first = task % a.band_tasks * a.task_bands, groups = (a.pictures + a.interleave - 1) / a.interleave;
   const int64_t count = smaller(a.task_bands, groups * a.bands - first);
-  const int64_t panel = task / a.band_tasks * a.chunk_panels, panel_end = smaller(panel + a.chunk_panels, a.panel_count);
+  const int64_t panel = task / a.band_tasks * a.chunk_panels,
+                panel_end = smaller(panel + a.chunk_panels, a.panel_count);
   const int64_t block = a.panels[panel].in_block;
   const int64_t blocks = a.panels[panel_end - 1].in_block + a.panels[panel_end - 1].in_blocks - block;
 

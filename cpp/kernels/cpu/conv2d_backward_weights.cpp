@@ -24,20 +24,20 @@ THAW_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 THAW_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 struct Region {
-  const float* x;   // first point, first channel
+  const float* x;  // first point, first channel
   const float* dy;
-  float* sum;       // [channels][NV * 16]
-  bool first;       // nothing lies at sum yet
+  float* sum;  // [channels][NV * 16]
+  bool first;  // nothing lies at sum yet
   int64_t pictures, rows, cols;
-  int64_t x_picture, x_row, x_pixel;   // steps in floats
+  int64_t x_picture, x_row, x_pixel;  // steps in floats
   int64_t dy_picture, dy_row, dy_block;
 };
 
 template <int C, int NV>
 THAW_NOINLINE void accumulate(const Region& r) {
   V16 sum[C][NV];
-  THAW_UNROLL for (int c = 0; c < C; ++c)
-    THAW_UNROLL for (int v = 0; v < NV; ++v) sum[c][v] = zero();
+  THAW_FOR (c, C)
+    THAW_FOR (v, NV) sum[c][v] = zero();
   for (int64_t n = 0; n < r.pictures; ++n) {
     for (int64_t row = 0; row < r.rows; ++row) {
       const float* x = r.x + n * r.x_picture + row * r.x_row;
@@ -45,16 +45,16 @@ THAW_NOINLINE void accumulate(const Region& r) {
       const float* end = dy + r.cols * kLanes;
       for (; dy < end; dy += kLanes, x += r.x_pixel) {
         V16 d[NV];
-        THAW_UNROLL for (int v = 0; v < NV; ++v) d[v] = load(dy + v * r.dy_block);
-        THAW_UNROLL for (int c = 0; c < C; ++c) {
+        THAW_FOR (v, NV) d[v] = load(dy + v * r.dy_block);
+        THAW_FOR (c, C) {
           const V16 input = broadcast(x[c]);
-          THAW_UNROLL for (int v = 0; v < NV; ++v) sum[c][v] = fma(input, d[v], sum[c][v]);
+          THAW_FOR (v, NV) sum[c][v] = fma(input, d[v], sum[c][v]);
         }
       }
     }
   }
-  THAW_UNROLL for (int c = 0; c < C; ++c)
-    THAW_UNROLL for (int v = 0; v < NV; ++v) {
+  THAW_FOR (c, C)
+    THAW_FOR (v, NV) {
       float* to = r.sum + (c * NV + v) * kLanes;
       store(to, r.first ? sum[c][v] : add(load(to), sum[c][v]));
     }
@@ -125,7 +125,8 @@ void add_tap(const Conv2dWeights& a, const Unit& u, const Conv2dPanel& panel, in
   r.cols = cols.end - cols.begin;
   const float* x = a.x + u.picture * r.x_picture + (panel.in_block + block) * a.in_height * a.in_width * kLanes +
                    ((rows.begin * a.stride_y + offset_y) * width + cols.begin * a.stride_x + offset_x) * kLanes;
-  const float* dy = a.dy + u.picture * r.dy_picture + panel.out_block * r.dy_block + (rows.begin * a.cols + cols.begin) * kLanes;
+  const float* dy =
+      a.dy + u.picture * r.dy_picture + panel.out_block * r.dy_block + (rows.begin * a.cols + cols.begin) * kLanes;
 
   const bool ragged = a.last_cols < a.cols && rows.end == a.rows;
   const int64_t whole = rows.end - rows.begin - (ragged ? 1 : 0);
@@ -173,9 +174,11 @@ void weights(const Conv2dWeights& a, int64_t task, void*) {
   for (int64_t u = begin; u < end; ++u) add_unit(a, tile, unit_of(a, u), u == begin, partial);
 }
 
-// One input block of a panel, summed over the chunks, into PyTorch's order; of each output only its own group's channels.
+// One input block of a panel, summed over the chunks, into PyTorch's order; of each output only its own group's
+// channels.
 void join_block(const Conv2dJoin& a, const Conv2dPanel& panel, int64_t b) {
-  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups, lanes = panel.vectors * kLanes;
+  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups,
+                lanes = panel.vectors * kLanes;
   const int64_t channel = (panel.in_block + b) * kLanes, channels = b + 1 < panel.in_blocks ? kLanes : panel.tail;
   const float* block = a.partial + panel.weights + b * a.taps * kLanes * lanes;
   for (int64_t o = 0; o < smaller(lanes, a.out_channels - panel.out_block * kLanes); ++o) {

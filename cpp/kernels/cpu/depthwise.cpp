@@ -15,7 +15,7 @@ THAW_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 THAW_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 struct Pixels {
-  const float* x;        // position of the first pixel with offsets zero
+  const float* x;  // position of the first pixel with offsets zero
   const float* weights;
   float* y;
   const float* residual;
@@ -26,7 +26,7 @@ struct Pixels {
 template <int M>
 THAW_INLINE void compute(const Depthwise& a, const Pixels& p) {
   V16 sum[M];
-  THAW_UNROLL for (int i = 0; i < M; ++i) sum[i] = p.bias;
+  THAW_FOR (i, M) sum[i] = p.bias;
   const int64_t step = a.stride_x * kLanes;
   for (int64_t ty = p.first_y; ty < p.end_y; ++ty) {
     const float* row = p.x + a.offset_y[ty] * a.in_width * kLanes;
@@ -34,14 +34,17 @@ THAW_INLINE void compute(const Depthwise& a, const Pixels& p) {
     for (int64_t tx = p.first_x; tx < p.end_x; ++tx) {
       const float* at = row + a.offset_x[tx] * kLanes;
       const V16 weight = load(w + tx * kLanes);
-      THAW_UNROLL for (int i = 0; i < M; ++i) sum[i] = fma(load(at + i * step), weight, sum[i]);
+      THAW_FOR (i, M) sum[i] = fma(load(at + i * step), weight, sum[i]);
     }
   }
   const int64_t out = a.out_step_x * kLanes;
-  if (p.residual) THAW_UNROLL for (int i = 0; i < M; ++i) sum[i] = add(sum[i], load(p.residual + i * out));
-  if (a.activation == Activation::relu) THAW_UNROLL for (int i = 0; i < M; ++i) sum[i] = maximum(zero(), sum[i]);
-  if (a.activation == Activation::relu6) THAW_UNROLL for (int i = 0; i < M; ++i) sum[i] = clip(sum[i], 0.0f, 6.0f);
-  THAW_UNROLL for (int i = 0; i < M; ++i) store(p.y + i * out, sum[i]);
+  if (p.residual)
+    THAW_FOR (i, M) sum[i] = add(sum[i], load(p.residual + i * out));
+  if (a.activation == Activation::relu)
+    THAW_FOR (i, M) sum[i] = maximum(zero(), sum[i]);
+  if (a.activation == Activation::relu6)
+    THAW_FOR (i, M) sum[i] = clip(sum[i], 0.0f, 6.0f);
+  THAW_FOR (i, M) store(p.y + i * out, sum[i]);
 }
 
 template <int M>
@@ -64,7 +67,8 @@ struct ActivateRow {
 };
 
 // The taps whose input position base + offset lies in [0, size).
-THAW_INLINE void taps_inside(const int64_t* offset, int64_t taps, int64_t base, int64_t size, int64_t& first, int64_t& end) {
+THAW_INLINE void taps_inside(const int64_t* offset, int64_t taps, int64_t base, int64_t size, int64_t& first,
+                             int64_t& end) {
   first = 0;
   end = taps;
   while (first < end && base + offset[first] < 0) ++first;
@@ -97,7 +101,8 @@ void direct(const Depthwise& a, int64_t task, void*) {
   p.weights = a.weights + block * a.taps_y * a.taps_x * kLanes;
   p.bias = a.bias ? load_n(a.bias + channel, smaller(kLanes, a.channels - channel)) : zero();
   for (int64_t row = 0; row < a.rows; ++row) {
-    const int64_t out = task * out_plane + ((a.out_start_y + row * a.out_step_y) * a.out_width + a.out_start_x) * kLanes;
+    const int64_t out =
+        task * out_plane + ((a.out_start_y + row * a.out_step_y) * a.out_width + a.out_start_x) * kLanes;
     p.x = a.x + task * in_plane + row * a.stride_y * a.in_width * kLanes;
     p.y = a.y + out;
     p.residual = a.residual ? a.residual + out : nullptr;
@@ -138,7 +143,7 @@ V16 plane_sum(const DepthwiseWeights& a, const float* x, const float* dy, int64_
     V16 sum[4] = {zero(), zero(), zero(), zero()};
     int64_t c = cols.begin;
     for (; c + 4 <= cols.end; c += 4, d += 4 * kLanes, p += 4 * step)
-      THAW_UNROLL for (int i = 0; i < 4; ++i) sum[i] = fma(load(p + i * step), load(d + i * kLanes), sum[i]);
+      THAW_FOR (i, 4) sum[i] = fma(load(p + i * step), load(d + i * kLanes), sum[i]);
     for (; c < cols.end; ++c, d += kLanes, p += step) sum[0] = fma(load(p), load(d), sum[0]);
     total = add(total, add(add(sum[0], sum[1]), add(sum[2], sum[3])));
   }
@@ -153,7 +158,8 @@ void weights(const DepthwiseWeights& a, int64_t task, void*) {
     const float* x = a.x + (n * a.blocks + block) * a.in_height * a.in_width * kLanes;
     const float* dy = a.dy + (n * a.blocks + block) * a.out_height * a.out_width * kLanes;
     for (int64_t t = 0; t < taps; ++t) {
-      const int64_t y = t / a.kernel_width * a.dilation_y - a.pad_top, z = t % a.kernel_width * a.dilation_x - a.pad_left;
+      const int64_t y = t / a.kernel_width * a.dilation_y - a.pad_top,
+                    z = t % a.kernel_width * a.dilation_x - a.pad_left;
       store(to + t * kLanes, add(load(to + t * kLanes), plane_sum(a, x, dy, y, z)));
     }
   }

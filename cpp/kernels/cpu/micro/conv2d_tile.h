@@ -1,9 +1,9 @@
 #pragma once
-// The inner loop of convolution: M pixels × NV vectors of 16 outputs in registers, one broadcast input and NV vectors of
-// weights at a time. Pixels lie 64 bytes apart, so all loads are at constant displacements.
+// The inner loop of convolution: M pixels × NV vectors of 16 outputs in registers, one broadcast input and NV vectors
+// of weights at a time. Pixels lie 64 bytes apart, so all loads are at constant displacements.
 //
-// y[pixel][o] = activation(start + sum over blocks, taps, channels of x * w + residual), in exactly this order for every
-// pixel and every M: results do not depend on the tile that a pixel falls into.
+// y[pixel][o] = activation(start + sum over blocks, taps, channels of x * w + residual), in exactly this order for
+// every pixel and every M: results do not depend on the tile that a pixel falls into.
 #include "kernels/cpu/micro/activate.h"
 
 namespace thaw {
@@ -19,7 +19,7 @@ constexpr int kTilePixels = 2, kPanelVectors = 1;
 #endif
 
 struct Conv2dTile {
-  const float* x;          // first pixel, first block
+  const float* x;  // first pixel, first block
   const float* weights;
   float* y;
   const float* residual;   // like y, or null
@@ -29,7 +29,7 @@ struct Conv2dTile {
   int64_t x_block, blocks, tail;
   const int64_t* taps;
   int64_t tap_count;
-  bool last;               // finish: residual and activation
+  bool last;  // finish: residual and activation
   Activation activation;
   float alpha;
 };
@@ -56,16 +56,15 @@ THAW_NOINLINE void activate_pixels(float* y, const int64_t* offsets, int64_t pix
 template <int M, int NV>
 THAW_INLINE void finish_tile(const Conv2dTile& t, V16 (&sum)[M][NV]) {
   if (t.last && t.residual) {
-    THAW_UNROLL for (int i = 0; i < M; ++i)
-      THAW_UNROLL for (int v = 0; v < NV; ++v)
-        sum[i][v] = add(sum[i][v], load(t.residual + t.offsets[i] + v * t.y_block));
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = add(sum[i][v], load(t.residual + t.offsets[i] + v * t.y_block));
   }
   if (t.last && t.activation == Activation::relu) {
-    THAW_UNROLL for (int i = 0; i < M; ++i)
-      THAW_UNROLL for (int v = 0; v < NV; ++v) sum[i][v] = maximum(zero(), sum[i][v]);
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = maximum(zero(), sum[i][v]);
   }
-  THAW_UNROLL for (int i = 0; i < M; ++i)
-    THAW_UNROLL for (int v = 0; v < NV; ++v) store(t.y + t.offsets[i] + v * t.y_block, sum[i][v]);
+  THAW_FOR (i, M)
+    THAW_FOR (v, NV) store(t.y + t.offsets[i] + v * t.y_block, sum[i][v]);
   if (t.last && t.activation != Activation::none && t.activation != Activation::relu) {
     for (int v = 0; v < NV; ++v) activate_pixels(t.y + v * t.y_block, t.offsets, M, t.activation, t.alpha);
   }
@@ -75,11 +74,11 @@ template <int M, int NV>
 THAW_NOINLINE void conv2d_tile(const Conv2dTile& t) {
   V16 sum[M][NV];
   if (t.bias) {
-    THAW_UNROLL for (int i = 0; i < M; ++i)
-      THAW_UNROLL for (int v = 0; v < NV; ++v) sum[i][v] = load(t.bias + v * kLanes);
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = load(t.bias + v * kLanes);
   } else {
-    THAW_UNROLL for (int i = 0; i < M; ++i)
-      THAW_UNROLL for (int v = 0; v < NV; ++v) sum[i][v] = load(t.y + t.offsets[i] + v * t.y_block);
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = load(t.y + t.offsets[i] + v * t.y_block);
   }
   const float* w = t.weights;
   const float* x = t.x;
@@ -90,10 +89,10 @@ THAW_NOINLINE void conv2d_tile(const Conv2dTile& t) {
       const float* end = p + channels;
       for (; p < end; ++p, w += NV * kLanes) {
         V16 weight[NV];
-        THAW_UNROLL for (int v = 0; v < NV; ++v) weight[v] = load(w + v * kLanes);
-        THAW_UNROLL for (int i = 0; i < M; ++i) {
+        THAW_FOR (v, NV) weight[v] = load(w + v * kLanes);
+        THAW_FOR (i, M) {
           const V16 input = broadcast(p[i * kLanes]);
-          THAW_UNROLL for (int v = 0; v < NV; ++v) sum[i][v] = fma(input, weight[v], sum[i][v]);
+          THAW_FOR (v, NV) sum[i][v] = fma(input, weight[v], sum[i][v]);
         }
       }
     }
@@ -106,9 +105,9 @@ using Conv2dTileFunction = void (*)(const Conv2dTile&);
 // The instances by vectors - 1 and pixels - 1.
 #define THAW_TILES_2(N) conv2d_tile<1, N>, conv2d_tile<2, N>
 #define THAW_TILES_6(N) THAW_TILES_2(N), conv2d_tile<3, N>, conv2d_tile<4, N>, conv2d_tile<5, N>, conv2d_tile<6, N>
-#define THAW_TILES_14(N)                                                                              \
-  THAW_TILES_6(N), conv2d_tile<7, N>, conv2d_tile<8, N>, conv2d_tile<9, N>, conv2d_tile<10, N>,       \
-      conv2d_tile<11, N>, conv2d_tile<12, N>, conv2d_tile<13, N>, conv2d_tile<14, N>
+#define THAW_TILES_14(N)                                                                                            \
+  THAW_TILES_6(N), conv2d_tile<7, N>, conv2d_tile<8, N>, conv2d_tile<9, N>, conv2d_tile<10, N>, conv2d_tile<11, N>, \
+      conv2d_tile<12, N>, conv2d_tile<13, N>, conv2d_tile<14, N>
 #if defined(THAW_ISA_avx512)
 static const Conv2dTileFunction conv2d_tiles[2][14] = {{THAW_TILES_14(1)}, {THAW_TILES_14(2)}};
 #elif defined(THAW_ISA_avx2)

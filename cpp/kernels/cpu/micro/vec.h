@@ -1,7 +1,7 @@
 #pragma once
 // V16: sixteen floats, the one vector type the kernels are written on. One __m512, two __m256 or float[16],
-// so that one source serves every instruction set. Everything lies in an anonymous namespace: nothing here may be shared
-// between objects built for different processors.
+// so that one source serves every instruction set. Everything lies in an anonymous namespace: nothing here may be
+// shared between objects built for different processors.
 //
 // Order of sums: lanes are joined pairwise by halves (8, 4, 2, 1) in every instruction set.
 // minimum(a, b) and maximum(a, b) return b where either is not a number, as the processor does; so
@@ -32,6 +32,8 @@
 #endif
 #define THAW_RESTRICT __restrict__
 #endif
+/// for i = 0 … count - 1, unrolled
+#define THAW_FOR(i, count) THAW_UNROLL for (int i = 0; i < count; ++i)
 
 namespace thaw {
 namespace THAW_ISA {
@@ -41,10 +43,14 @@ constexpr int kLanes = 16;
 
 #if defined(THAW_ISA_avx512)
 
-struct V16 { __m512 v; };
-struct M16 { __mmask16 m; };
+struct V16 {
+  __m512 v;
+};
+struct M16 {
+  __mmask16 m;
+};
 
-THAW_INLINE V16 load(const float* p) { return {_mm512_load_ps(p)}; }    // p on a 64-byte line
+THAW_INLINE V16 load(const float* p) { return {_mm512_load_ps(p)}; }  // p on a 64-byte line
 THAW_INLINE V16 loadu(const float* p) { return {_mm512_loadu_ps(p)}; }
 THAW_INLINE void store(float* p, V16 a) { _mm512_store_ps(p, a.v); }
 THAW_INLINE void storeu(float* p, V16 a) { _mm512_storeu_ps(p, a.v); }
@@ -89,7 +95,9 @@ THAW_INLINE bool any(M16 a) { return a.m != 0; }
 THAW_INLINE V16 select(M16 m, V16 a, V16 b) { return {_mm512_mask_blend_ps(m.m, b.v, a.v)}; }
 
 /// To the nearest whole number, ties to even.
-THAW_INLINE V16 round_nearest(V16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+THAW_INLINE V16 round_nearest(V16 a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 THAW_INLINE V16 floor(V16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)}; }
 /// 2^n for whole n in -126 … 127
 THAW_INLINE V16 pow2(V16 n) {
@@ -100,7 +108,8 @@ THAW_INLINE V16 pow2(V16 n) {
 THAW_INLINE V16 split_exponent(V16 x, V16& e) {
   const __m512i offset = _mm512_sub_epi32(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x3f3504f3));
   e = {_mm512_cvtepi32_ps(_mm512_srai_epi32(offset, 23))};
-  const __m512i m = _mm512_add_epi32(_mm512_and_si512(offset, _mm512_set1_epi32(0x007fffff)), _mm512_set1_epi32(0x3f3504f3));
+  const __m512i m =
+      _mm512_add_epi32(_mm512_and_si512(offset, _mm512_set1_epi32(0x007fffff)), _mm512_set1_epi32(0x3f3504f3));
   return {_mm512_castsi512_ps(m)};
 }
 THAW_INLINE V16 from_int(const int32_t* p) { return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))}; }
@@ -122,13 +131,23 @@ THAW_INLINE float reduce_max(V16 a) { return join_max(_mm256_max_ps(_mm512_castp
 
 #elif defined(THAW_ISA_avx2)
 
-struct V16 { __m256 a, b; };
-struct M16 { __m256 a, b; };
+struct V16 {
+  __m256 a, b;
+};
+struct M16 {
+  __m256 a, b;
+};
 
 THAW_INLINE V16 load(const float* p) { return {_mm256_load_ps(p), _mm256_load_ps(p + 8)}; }
 THAW_INLINE V16 loadu(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
-THAW_INLINE void store(float* p, V16 x) { _mm256_store_ps(p, x.a); _mm256_store_ps(p + 8, x.b); }
-THAW_INLINE void storeu(float* p, V16 x) { _mm256_storeu_ps(p, x.a); _mm256_storeu_ps(p + 8, x.b); }
+THAW_INLINE void store(float* p, V16 x) {
+  _mm256_store_ps(p, x.a);
+  _mm256_store_ps(p + 8, x.b);
+}
+THAW_INLINE void storeu(float* p, V16 x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
 THAW_INLINE __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -139,7 +158,10 @@ THAW_INLINE void store_n(float* p, V16 x, int64_t n) {
   _mm256_maskstore_ps(p, first_lanes(n), x.a);
   _mm256_maskstore_ps(p + 8, first_lanes(n - 8), x.b);
 }
-THAW_INLINE V16 broadcast(float x) { const __m256 v = _mm256_set1_ps(x); return {v, v}; }
+THAW_INLINE V16 broadcast(float x) {
+  const __m256 v = _mm256_set1_ps(x);
+  return {v, v};
+}
 THAW_INLINE V16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 
 THAW_INLINE V16 add(V16 x, V16 y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
@@ -165,9 +187,15 @@ THAW_INLINE V16 copysign(V16 x, V16 y) {
           _mm256_or_ps(_mm256_andnot_ps(sign, x.b), _mm256_and_ps(sign, y.b))};
 }
 
-THAW_INLINE M16 less(V16 x, V16 y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)}; }
-THAW_INLINE M16 less_equal(V16 x, V16 y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LE_OQ)}; }
-THAW_INLINE M16 equal(V16 x, V16 y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ)}; }
+THAW_INLINE M16 less(V16 x, V16 y) {
+  return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)};
+}
+THAW_INLINE M16 less_equal(V16 x, V16 y) {
+  return {_mm256_cmp_ps(x.a, y.a, _CMP_LE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LE_OQ)};
+}
+THAW_INLINE M16 equal(V16 x, V16 y) {
+  return {_mm256_cmp_ps(x.a, y.a, _CMP_EQ_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_EQ_OQ)};
+}
 THAW_INLINE M16 is_nan(V16 x) { return {_mm256_cmp_ps(x.a, x.a, _CMP_UNORD_Q), _mm256_cmp_ps(x.b, x.b, _CMP_UNORD_Q)}; }
 THAW_INLINE M16 mask_and(M16 x, M16 y) { return {_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
 THAW_INLINE M16 mask_or(M16 x, M16 y) { return {_mm256_or_ps(x.a, y.a), _mm256_or_ps(x.b, y.b)}; }
@@ -176,7 +204,9 @@ THAW_INLINE M16 mask_not(M16 x) {
   return {_mm256_xor_ps(x.a, ones), _mm256_xor_ps(x.b, ones)};
 }
 THAW_INLINE bool any(M16 x) { return _mm256_movemask_ps(_mm256_or_ps(x.a, x.b)) != 0; }
-THAW_INLINE V16 select(M16 m, V16 x, V16 y) { return {_mm256_blendv_ps(y.a, x.a, m.a), _mm256_blendv_ps(y.b, x.b, m.b)}; }
+THAW_INLINE V16 select(M16 m, V16 x, V16 y) {
+  return {_mm256_blendv_ps(y.a, x.a, m.a), _mm256_blendv_ps(y.b, x.b, m.b)};
+}
 
 THAW_INLINE V16 round_nearest(V16 x) {
   constexpr int mode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
