@@ -15,19 +15,38 @@ const COMMON: readonly Option[] = ['seed', 'threads'];
 
 /** How each option looks where it is not simply a number. */
 const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: string }>> = {
-  learningRate: { kind: 'text', value: 'RATE', text: 'Rate at the peak of the schedule: a number, or LOW:HIGH from the lowest layer to the head.' },
+  learningRate: {
+    kind: 'text',
+    value: 'RATE',
+    text: 'Rate at the peak of the schedule: a number, or LOW:HIGH from the lowest layer to the head.',
+  },
   optimizer: { kind: 'text', value: 'NAME' },
   nesterov: { kind: 'switch' },
   betas: { kind: 'text', value: 'A,B' },
-  decayNorms: { kind: 'switch', text: '--no-decay-norms: no weight decay for biases and the scales and shifts of norms.' },
+  decayNorms: {
+    kind: 'switch',
+    text: '--no-decay-norms: no weight decay for biases and the scales and shifts of norms.',
+  },
   l2sp: { kind: 'switch' },
   schedule: { kind: 'text', value: 'NAME' },
   classWeights: { kind: 'text', value: 'WEIGHTS', text: "'balanced', or a number a class: 1,2.5,1." },
   augment: { kind: 'switch' },
-  validation: { kind: 'text', value: 'PART', text: 'Part of the training pictures kept for validation where the data has none (default 0.2; 0: none), or a folder or list of its own.' },
-  earlyStopping: { kind: 'text', value: 'N', text: 'Stop when validation has not improved for N epochs; METRIC:N chooses the metric.' },
+  validation: {
+    kind: 'text',
+    value: 'PART',
+    text: 'Part of the training pictures kept for validation where the data has none (default 0.2; 0: none), or a folder or list of its own.',
+  },
+  earlyStopping: {
+    kind: 'text',
+    value: 'N',
+    text: 'Stop when validation has not improved for N epochs; METRIC:N chooses the metric.',
+  },
   keepBest: { kind: 'switch' },
-  checkpoint: { kind: 'text', value: 'FILE', text: 'File from which a run goes on with the same bits; FILE:N writes it every N steps as well. Default: beside --out.' },
+  checkpoint: {
+    kind: 'text',
+    value: 'FILE',
+    text: 'File from which a run goes on with the same bits; FILE:N writes it every N steps as well. Default: beside --out.',
+  },
   resume: { kind: 'switch', text: 'Go on from the checkpoint, where it exists.' },
   strict: { kind: 'switch' },
   cacheBytes: { kind: 'number', value: 'BYTES' },
@@ -42,7 +61,12 @@ export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[]
     const form = FORMS[name] ?? { kind: 'number' as const, value: 'N' };
     const { value, text: sentence } = FIT_DEFAULTS[name] as { value: unknown; text: string };
     const shown = value === undefined || form.kind === 'switch' || form.text ? '' : ` Default ${String(value)}.`;
-    return { name: kebab(name), kind: form.kind, text: `${form.text ?? sentence}${shown}`, ...(form.value && { value: form.value }) };
+    return {
+      name: kebab(name),
+      kind: form.kind,
+      text: `${form.text ?? sentence}${shown}`,
+      ...(form.value && { value: form.value }),
+    };
   });
 
 function rate(values: Values): FitOptions['learningRate'] {

@@ -27,7 +27,12 @@ export class UsageError extends Error {}
 export const COMMON_FLAGS: readonly Flag[] = [
   { name: 'json', kind: 'switch', text: 'Print one line of JSON, the result, on standard output.' },
   { name: 'events', kind: 'switch', text: 'With --json: a line of JSON for each event before the result.' },
-  { name: 'threads', kind: 'number', value: 'N', text: 'Threads of the core. Default: the processors this process may use.' },
+  {
+    name: 'threads',
+    kind: 'number',
+    value: 'N',
+    text: 'Threads of the core. Default: the processors this process may use.',
+  },
   { name: 'seed', kind: 'number', value: 'N', text: 'Seed of everything drawn at random. Default 0.' },
   { name: 'help', kind: 'switch', text: 'Show this help.' },
 ];

@@ -8,12 +8,24 @@ import { Output } from './output.js';
 
 /** Commands are imported when they are asked for: `thaw --help` loads nothing. */
 const COMMANDS: Record<string, { text: string; load: () => Promise<CliCommand> }> = {
-  fit: { text: 'teach a pre-trained network your own pictures', load: async () => (await import('./commands/fit.js')).fit },
+  fit: {
+    text: 'teach a pre-trained network your own pictures',
+    load: async () => (await import('./commands/fit.js')).fit,
+  },
   predict: { text: 'say what is in pictures', load: async () => (await import('./commands/predict.js')).predict },
-  evaluate: { text: 'measure a network on labelled pictures', load: async () => (await import('./commands/evaluate.js')).evaluate },
+  evaluate: {
+    text: 'measure a network on labelled pictures',
+    load: async () => (await import('./commands/evaluate.js')).evaluate,
+  },
   inspect: { text: 'show what is in a weight file', load: async () => (await import('./commands/inspect.js')).inspect },
-  features: { text: 'what the body makes of pictures, as numbers', load: async () => (await import('./commands/features.js')).features },
-  demo: { text: 'draw pictures, learn from them, transfer: needs no data', load: async () => (await import('./commands/demo.js')).demo },
+  features: {
+    text: 'what the body makes of pictures, as numbers',
+    load: async () => (await import('./commands/features.js')).features,
+  },
+  demo: {
+    text: 'draw pictures, learn from them, transfer: needs no data',
+    load: async () => (await import('./commands/demo.js')).demo,
+  },
   build: { text: 'compile the core from source', load: async () => (await import('./commands/build.js')).build },
 };
 
@@ -76,11 +88,11 @@ function fail(error: unknown): number {
     return 2;
   }
   const json = process.argv.includes('--json');
-  const { code, message } = error instanceof ThawError ? error : { code: 'ERR_UNEXPECTED', message: (error as Error)?.stack ?? String(error) };
+  const { code, message } =
+    error instanceof ThawError ? error : { code: 'ERR_UNEXPECTED', message: (error as Error)?.stack ?? String(error) };
   if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
   process.stderr.write(`thaw: ${message} (${code})\n`);
   return code === 'ERR_ABORTED' ? 130 : 1;
 }
 
 process.exitCode = await main(process.argv.slice(2)).catch(fail);
-

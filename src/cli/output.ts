@@ -26,7 +26,9 @@ export class Output {
   /** The result: text for people, or one line of JSON. */
   result(value: object, human: string): void {
     this.#clear();
-    process.stdout.write(this.json ? `${JSON.stringify(value, replacer)}\n` : human.endsWith('\n') ? human : `${human}\n`);
+    process.stdout.write(
+      this.json ? `${JSON.stringify(value, replacer)}\n` : human.endsWith('\n') ? human : `${human}\n`,
+    );
   }
 
   /** A line about the work, on standard error. */
@@ -45,7 +47,9 @@ export class Output {
     if (!this.#terminal) return;
     const share = total ? Math.min(1, done / total) : 0;
     const filled = Math.round(share * BAR_WIDTH);
-    const bar = total ? `${'━'.repeat(filled)}${'·'.repeat(BAR_WIDTH - filled)} ${Math.round(share * 100)} %` : `${done}`;
+    const bar = total
+      ? `${'━'.repeat(filled)}${'·'.repeat(BAR_WIDTH - filled)} ${Math.round(share * 100)} %`
+      : `${done}`;
     this.#bar = `${task}  ${bar}`;
     if (total && done >= total) this.#bar = '';
     this.#draw(false);
@@ -84,6 +88,7 @@ export class Output {
 
 /** Typed arrays as plain arrays, numbers that are not finite as null. */
 function replacer(_key: string, value: unknown): unknown {
-  if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return Array.from(value as unknown as ArrayLike<number>);
+  if (ArrayBuffer.isView(value) && !(value instanceof DataView))
+    return Array.from(value as unknown as ArrayLike<number>);
   return value;
 }

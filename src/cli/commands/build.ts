@@ -24,7 +24,15 @@ export const build: CliCommand = {
       // Node-API headers come from a package: the same for every version of Node.
       const headers = (require('node-api-headers') as { include_dir: string }).include_dir;
       const addon = (require('node-addon-api') as { include_dir: string }).include_dir;
-      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', `-DTHAW_NODE_API_INCLUDE=${headers}`, `-DTHAW_NODE_ADDON_API_INCLUDE=${addon}`]);
+      await cmake([
+        '-S',
+        root,
+        '-B',
+        work,
+        '-DCMAKE_BUILD_TYPE=Release',
+        `-DTHAW_NODE_API_INCLUDE=${headers}`,
+        `-DTHAW_NODE_ADDON_API_INCLUDE=${addon}`,
+      ]);
       output.say('Compiling (a few minutes) …');
       await cmake(['--build', work, '--config', 'Release', '--parallel', String(os.availableParallelism())]);
       const target = path.join(root, 'build', 'Release', 'thaw.node');
@@ -43,9 +51,13 @@ function cmake(args: string[]): Promise<void> {
     let said = '';
     child.stdout.on('data', (chunk) => (said += chunk));
     child.stderr.on('data', (chunk) => (said += chunk));
-    child.on('error', (error) => reject(new ThawError('ERR_BUILD', `expected CMake in PATH for the build, received: ${error.message}`)));
+    child.on('error', (error) =>
+      reject(new ThawError('ERR_BUILD', `expected CMake in PATH for the build, received: ${error.message}`)),
+    );
     child.on('close', (code) =>
-      code === 0 ? resolve() : reject(new ThawError('ERR_BUILD', `the build failed:\n${said.split('\n').slice(-30).join('\n')}`)),
+      code === 0
+        ? resolve()
+        : reject(new ThawError('ERR_BUILD', `the build failed:\n${said.split('\n').slice(-30).join('\n')}`)),
     );
   });
 }

@@ -13,11 +13,19 @@ export const evaluate: CliCommand = {
     text: 'Measures a network on labelled pictures: accuracy, precision and recall of each label, confusion matrix, loss. DIR is as for fit; of a DIR with parts, test/ is taken, else val/, else all of it.',
     flags: [
       { name: 'part', kind: 'text', value: 'NAME', text: 'train, val or test.' },
-      { name: 'labels', kind: 'text', value: 'LIST', text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line." },
+      {
+        name: 'labels',
+        kind: 'text',
+        value: 'LIST',
+        text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line.",
+      },
       { name: 'batch', kind: 'number', value: 'N', text: 'Pictures at a time. Default 32.' },
       { name: 'strict', kind: 'switch', text: 'Stop at the first file that cannot be read.' },
     ],
-    examples: ['thaw evaluate vegetables.safetensors photos', 'thaw evaluate vegetables.safetensors photos --part test --json'],
+    examples: [
+      'thaw evaluate vegetables.safetensors photos',
+      'thaw evaluate vegetables.safetensors photos --part test --json',
+    ],
   },
   async run({ operands, values }, { output, signal }) {
     const [model, dir, ...more] = operands;
@@ -30,7 +38,8 @@ export const evaluate: CliCommand = {
       const known = net.head.kind === 'regression' ? {} : { labels: net.labels };
       const data = await imageFolder(dir, { signal, strict, validation: 0, training: false, ...known });
       data.report.warnings.forEach((warning) => output.warn(warning));
-      const part = choice(values, 'part', ['train', 'val', 'test']) ?? (data.test ? 'test' : data.val ? 'val' : 'train');
+      const part =
+        choice(values, 'part', ['train', 'val', 'test']) ?? (data.test ? 'test' : data.val ? 'val' : 'train');
       const pictures = data[part];
       if (!pictures) throw new UsageError(`expected a folder '${part}' in '${dir}'`);
       const batch = number(values, 'batch');

@@ -10,10 +10,23 @@ export const features: CliCommand = {
     operands: 'MODEL PICTURE…',
     text: 'What the body makes of pictures: one row of numbers a picture, for search, clustering or a classifier of your own.',
     flags: [
-      { name: 'layer', kind: 'text', value: 'NAME', text: 'Value to take, averaged over the picture. Default: what the head reads.' },
-      { name: 'out', kind: 'text', value: 'FILE', text: 'Write JSON lines {file, features} there instead of printing them.' },
+      {
+        name: 'layer',
+        kind: 'text',
+        value: 'NAME',
+        text: 'Value to take, averaged over the picture. Default: what the head reads.',
+      },
+      {
+        name: 'out',
+        kind: 'text',
+        value: 'FILE',
+        text: 'Write JSON lines {file, features} there instead of printing them.',
+      },
     ],
-    examples: ['thaw features squeezenet1_1.pth a.jpg b.jpg --json', 'thaw features resnet50.pth photos/*.jpg --out features.jsonl'],
+    examples: [
+      'thaw features squeezenet1_1.pth a.jpg b.jpg --json',
+      'thaw features resnet50.pth photos/*.jpg --out features.jsonl',
+    ],
   },
   async run({ operands, values }, { output, signal }) {
     const [model, ...pictures] = operands;
@@ -24,7 +37,10 @@ export const features: CliCommand = {
       const layer = text(values, 'layer');
       const { data, shape } = await runFeatures(net, pictures, { signal, ...(layer !== undefined && { layer }) });
       const width = shape.slice(1).reduce((a, b) => a * b, 1);
-      const rows = pictures.map((file, i) => ({ file, features: Array.from(data.subarray(i * width, (i + 1) * width)) }));
+      const rows = pictures.map((file, i) => ({
+        file,
+        features: Array.from(data.subarray(i * width, (i + 1) * width)),
+      }));
       const lines = rows.map((row) => JSON.stringify(row)).join('\n');
       const out = text(values, 'out');
       if (out === undefined) return output.result({ shape, rows }, lines);

@@ -23,25 +23,58 @@ export const fit: CliCommand = {
       { name: 'base', kind: 'text', value: 'FILE', text: 'The network to start from (.safetensors, .pth, .pt, .th).' },
       { name: 'out', kind: 'text', value: 'FILE', text: 'Where the trained network goes.' },
       { name: 'force', kind: 'switch', text: 'Replace an existing --out.' },
-      { name: 'recipe', kind: 'text', value: 'NAME', text: "'head' (default): the new head alone. 'fine-tune': the head, then everything with lower rates for lower layers." },
-      { name: 'freeze', kind: 'list', value: 'NAMES', text: 'Freeze these layers of the base and train the rest of its body. A beginning of names by whole segments, with * for anything; may be given again.' },
-      { name: 'unfreeze', kind: 'list', value: 'NAMES', text: 'Train these layers of the body too. May be given again.' },
-      { name: 'head', kind: 'text', value: 'KIND', text: "'single' (one label a picture), 'multi' (any number), 'regression' (numbers). Default: what the data says." },
-      { name: 'head-preset', kind: 'text', value: 'NAME', text: "A head of several layers in place of the architecture's own: 'linear' or 'fastai'." },
+      {
+        name: 'recipe',
+        kind: 'text',
+        value: 'NAME',
+        text: "'head' (default): the new head alone. 'fine-tune': the head, then everything with lower rates for lower layers.",
+      },
+      {
+        name: 'freeze',
+        kind: 'list',
+        value: 'NAMES',
+        text: 'Freeze these layers of the base and train the rest of its body. A beginning of names by whole segments, with * for anything; may be given again.',
+      },
+      {
+        name: 'unfreeze',
+        kind: 'list',
+        value: 'NAMES',
+        text: 'Train these layers of the body too. May be given again.',
+      },
+      {
+        name: 'head',
+        kind: 'text',
+        value: 'KIND',
+        text: "'single' (one label a picture), 'multi' (any number), 'regression' (numbers). Default: what the data says.",
+      },
+      {
+        name: 'head-preset',
+        kind: 'text',
+        value: 'NAME',
+        text: "A head of several layers in place of the architecture's own: 'linear' or 'fastai'.",
+      },
       { name: 'after', kind: 'text', value: 'LAYER', text: 'End the body at this layer; what lies above is dropped.' },
-      { name: 'labels', kind: 'text', value: 'LIST', text: "The order of the labels: 'a,b,c' or a file with one a line. Default: sorted by code point." },
+      {
+        name: 'labels',
+        kind: 'text',
+        value: 'LIST',
+        text: "The order of the labels: 'a,b,c' or a file with one a line. Default: sorted by code point.",
+      },
       ...FIT_FLAGS,
     ],
     examples: [
       'thaw fit photos --base squeezenet1_1.pth --out vegetables.safetensors',
       'thaw fit photos --base resnet18.safetensors --out mine.safetensors --recipe fine-tune --epochs 8 --augment',
-      "thaw fit photos --base resnet50.pth --out mine.safetensors --unfreeze layer4 --learning-rate 1e-5:1e-3",
+      'thaw fit photos --base resnet50.pth --out mine.safetensors --unfreeze layer4 --learning-rate 1e-5:1e-3',
     ],
   },
   run,
 };
 
-async function run({ operands, values }: { operands: string[]; values: Values }, context: Context): Promise<number | void> {
+async function run(
+  { operands, values }: { operands: string[]; values: Values },
+  context: Context,
+): Promise<number | void> {
   const [dir, ...more] = operands;
   if (!dir || more.length > 0) throw new UsageError('expected one DIR');
   const base = required(values, 'base');
@@ -60,7 +93,9 @@ async function run({ operands, values }: { operands: string[]; values: Values },
   });
   try {
     prepare(net, data, values);
-    output.say(`${net.name}: ${net.trainable.length} of ${net.parameters().filter((p) => !p.state).length} weight tensors are trained`);
+    output.say(
+      `${net.name}: ${net.trainable.length} of ${net.parameters().filter((p) => !p.state).length} weight tensors are trained`,
+    );
     const result = await train(net, data, values, options, context);
     if (result.reason === 'aborted') return interrupted(options, context);
     await net.save(out);
@@ -123,10 +158,16 @@ function prepare(net: Network, data: PictureFolder, values: Values): void {
   net.replaceHead(head);
 }
 
-async function train(net: Network, data: PictureFolder, values: Values, options: FitOptions, context: Context): Promise<FitResult> {
+async function train(
+  net: Network,
+  data: PictureFolder,
+  values: Values,
+  options: FitOptions,
+  context: Context,
+): Promise<FitResult> {
   const recipe = choice(values, 'recipe', ['head', 'fine-tune']) ?? 'head';
   if (recipe === 'fine-tune' && (list(values, 'freeze') || list(values, 'unfreeze')))
-    throw new UsageError("--recipe fine-tune chooses what is frozen: leave --freeze and --unfreeze out");
+    throw new UsageError('--recipe fine-tune chooses what is frozen: leave --freeze and --unfreeze out');
   const all = { ...options, validation: data.val };
   const training = recipe === 'fine-tune' ? fineTune(net, data.train, all) : runFit(net, data.train, all);
   for await (const event of training) context.output.event(event);
@@ -160,6 +201,8 @@ function report(net: Network, result: FitResult, data: PictureFolder, out: strin
     validationPictures: data.val?.length ?? 0,
     skipped: result.skipped,
   };
-  output.result(json, `Saved '${out}' after ${result.epochs.length} epochs in ${result.seconds.toFixed(1)} s. Try: thaw predict ${out} PICTURE`);
+  output.result(
+    json,
+    `Saved '${out}' after ${result.epochs.length} epochs in ${result.seconds.toFixed(1)} s. Try: thaw predict ${out} PICTURE`,
+  );
 }
-

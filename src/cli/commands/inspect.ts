@@ -30,7 +30,10 @@ export const inspect: CliCommand = {
     try {
       const batch = number(values, 'batch');
       const summary = await net.summary({ signal, ...(batch !== undefined && { batch }) });
-      output.result({ ...describeFile(checkpoint), ...describeNetwork(net), summary }, `${networkText(net, checkpoint)}\n\n${summary}`);
+      output.result(
+        { ...describeFile(checkpoint), ...describeNetwork(net), summary },
+        `${networkText(net, checkpoint)}\n\n${summary}`,
+      );
     } finally {
       net.dispose();
     }
@@ -73,7 +76,8 @@ function tensorTable(checkpoint: Checkpoint): string {
 
 function networkText(net: Network, checkpoint: Checkpoint): string {
   const p = net.preprocessing;
-  const size = (value: number | readonly number[] | null) => (value === null ? '–' : Array.isArray(value) ? value.join(' x ') : String(value));
+  const size = (value: number | readonly number[] | null) =>
+    value === null ? '–' : Array.isArray(value) ? value.join(' x ') : String(value);
   const lines = [
     `${checkpoint.path}: ${net.name} (${checkpoint.format})`,
     `head           ${net.head.kind}, ${net.head.outputs} outputs at '${net.head.classifier}'`,

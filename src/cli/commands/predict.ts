@@ -12,9 +12,17 @@ export const predict: CliCommand = {
     text: 'Says what is in pictures.',
     flags: [
       { name: 'top', kind: 'number', value: 'N', text: 'Labels shown a picture. Default 5.' },
-      { name: 'labels', kind: 'text', value: 'LIST', text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line." },
+      {
+        name: 'labels',
+        kind: 'text',
+        value: 'LIST',
+        text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line.",
+      },
     ],
-    examples: ['thaw predict vegetables.safetensors new.jpg', 'thaw predict squeezenet1_1.pth panda.jpg --labels imagenet.txt --top 1 --json'],
+    examples: [
+      'thaw predict vegetables.safetensors new.jpg',
+      'thaw predict squeezenet1_1.pth panda.jpg --labels imagenet.txt --top 1 --json',
+    ],
   },
   async run({ operands, values }, { output, signal }) {
     const [model, ...pictures] = operands;
@@ -45,7 +53,9 @@ function predictionTable(pictures: string[], results: Answer[][]): string {
   const rows = pictures.flatMap((file, i) =>
     results[i]!.map((answer, rank) => [
       rank === 0 ? file : '',
-      answer.probability === undefined ? String(Number(answer.value!.toPrecision(6))) : `${(answer.probability * 100).toFixed(1)} %`,
+      answer.probability === undefined
+        ? String(Number(answer.value!.toPrecision(6)))
+        : `${(answer.probability * 100).toFixed(1)} %`,
       answer.label,
     ]),
   );
