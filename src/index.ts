@@ -4,6 +4,18 @@ export { ThawError } from './errors.js';
 
 // Graphs
 export { GraphBuilder } from './graph/builder.js';
+export type {
+  BatchNormOptions,
+  Conv2dGeometry,
+  Conv2dOptions,
+  Conv2dSizes,
+  GivenWeights,
+  LayerInit,
+  LinearSizes,
+  Padding,
+  Pair,
+  PoolOptions,
+} from './graph/builder.js';
 export type * from './graph/types.js';
 export { architectures } from './zoo/index.js';
 export type { Preprocessing } from './zoo/index.js';
@@ -46,8 +58,11 @@ export type {
   Tensor,
   TypedArray,
   Update,
+  ValueDescription,
 } from './network/types.js';
+export type { RunReply } from './network/plans.js';
 
 // Training and use
 export * from './data/index.js';
+export type { Batch as DataBatch } from './data/types.js';
 export * from './train/index.js';

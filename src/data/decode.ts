@@ -18,6 +18,7 @@ import type { PictureSource, RawPicture } from './types.js';
 export const DEFAULT_PIXEL_LIMIT = 100_000_000;
 /** Largest file read as a picture, in bytes. */
 const FILE_LIMIT = 2 ** 30;
+/** Options of `decode`. */
 export interface DecodeOptions {
   /** Keep alpha: 4 channels, 255 where the picture has none. Default false. */
   alpha?: boolean;

@@ -1,4 +1,6 @@
 /** Batches from data sets: decoded ahead of the reader within a number of bytes, the same whatever the timing. */
+import { setMaxListeners } from 'node:events';
+
 import { ThawError, expected } from '../errors.js';
 import { resolveAugment } from './augment.js';
 import { throwIfAborted } from './decode.js';
@@ -243,6 +245,8 @@ class Loader {
 /** A signal that follows `outer` and can also be aborted by itself; `release` lets go of `outer`. */
 function follow(outer: AbortSignal | undefined): { controller: AbortController; release: () => void } {
   const controller = new AbortController();
+  // Every picture that is decoded ahead listens to it: Node would take that for a leak.
+  setMaxListeners(0, controller.signal);
   const abort = (): void => controller.abort(outer?.reason);
   if (outer?.aborted) abort();
   outer?.addEventListener('abort', abort, { once: true });

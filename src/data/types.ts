@@ -27,6 +27,7 @@ export type Target = number | string | readonly number[] | readonly string[] | F
 /** One picture, or one row of each named input of the network (shapes without the batch dimension). */
 export type SampleInput = { picture: PictureSource } | { tensors: Readonly<Record<string, Tensor>> };
 
+/** One sample of a data set: an input, and what it should be answered with. */
 export interface Sample {
   input: SampleInput;
   target?: Target;
@@ -42,6 +43,7 @@ export interface Sample {
 /** Random access to samples. Every order of reads gives the same samples. */
 export interface Dataset {
   readonly length: number;
+  /** Reads one sample; `index` from 0 to length - 1. */
   get(index: number, options?: { signal?: AbortSignal }): Promise<Sample> | Sample;
   /** Names of the classes, in the order of their indices. */
   readonly labels?: readonly string[];
@@ -146,6 +148,7 @@ export interface Batch {
 
 /** The part of a native session that pictures need: `NativeSession` has it. */
 export interface PictureSession {
+  /** Runs one command of the core; see `NativeSession`. */
   submit(
     command: string,
     request: object,
@@ -195,10 +198,14 @@ export interface LoaderOptions {
 export interface PictureStore {
   readonly limitBytes: number;
   readonly bytes: number;
+  /** What is known of the sample `key`. */
   get(key: number): StoredPicture | undefined;
+  /** Remembers a sample; its pixels only while they fit into `limitBytes`. */
   set(key: number, picture: StoredPicture): void;
+  /** Forgets everything. */
   clear(): void;
 }
+/** What a `PictureStore` knows of one sample. */
 export interface StoredPicture {
   id: string;
   /** Absent: only its identity is known. */
@@ -229,6 +236,7 @@ export interface PictureFolder {
   report: DataReport;
 }
 
+/** Options of `imageFolder`. */
 export interface ImageFolderOptions {
   /** Part of the training pictures used for validation where the data has none. Default 0.2; 0: no validation. */
   validation?: number;

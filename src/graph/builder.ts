@@ -45,6 +45,7 @@ export interface Conv2dGeometry {
   groups?: number | undefined;
 }
 
+/** Geometry of a convolution, and its parameters: sizes of new ones, or values by name. */
 export type Conv2dOptions = Conv2dGeometry & (Conv2dSizes | GivenWeights);
 
 /** A linear layer with parameters of its own: `<name>.weight` [out, in], `<name>.bias` [out] unless bias is false. */
@@ -54,6 +55,7 @@ export interface LinearSizes extends LayerInit {
   bias?: boolean | undefined;
 }
 
+/** Options of `GraphBuilder.batchNorm`. */
 export interface BatchNormOptions {
   /** Default 1e-5. */
   eps?: number | undefined;
@@ -63,6 +65,7 @@ export interface BatchNormOptions {
   affine?: boolean | undefined;
 }
 
+/** Window of a pool. */
 export interface PoolOptions {
   kernel: Pair;
   /** Default: the kernel. */
@@ -207,15 +210,22 @@ export class GraphBuilder {
     return this.node(name, 'local_response_norm', [x], { size: o.size, alpha: o.alpha, beta: o.beta, k: o.k });
   }
 
+  /** max(x, 0). */
   relu = (name: string, x: string): string => this.node(name, 'relu', [x]);
+  /** min(max(x, 0), 6). */
   relu6 = (name: string, x: string): string => this.node(name, 'relu6', [x]);
   /** Slope `alpha` (default 0.01) below zero. */
   leakyRelu = (name: string, x: string, o: { alpha?: number } = {}): string =>
     this.node(name, 'leaky_relu', [x], { alpha: o.alpha });
+  /** x · min(max(x + 3, 0), 6) / 6. */
   hardSwish = (name: string, x: string): string => this.node(name, 'hard_swish', [x]);
+  /** min(max(x + 3, 0), 6) / 6. */
   hardSigmoid = (name: string, x: string): string => this.node(name, 'hard_sigmoid', [x]);
+  /** x · sigmoid(x). */
   silu = (name: string, x: string): string => this.node(name, 'silu', [x]);
+  /** 1 / (1 + exp(-x)). */
   sigmoid = (name: string, x: string): string => this.node(name, 'sigmoid', [x]);
+  /** Hyperbolic tangent. */
   tanh = (name: string, x: string): string => this.node(name, 'tanh', [x]);
   /** Exact by default; 'tanh' is the approximation. */
   gelu = (name: string, x: string, o: { approximate?: 'none' | 'tanh' } = {}): string =>

@@ -17,14 +17,17 @@ export interface GraphDescription {
   losses?: { value: string; weight: number }[];
 }
 
+/** Type of the elements of a value. */
 export type GraphDType = 'f32' | 'bf16' | 'i32' | 'i64' | 'bool';
 
+/** A value that is given to each run. */
 export interface InputDescription {
   name: string;
   dtype: GraphDType;
   shape: (number | string)[];
 }
 
+/** A tensor of weights: name, shape, type and how it starts. */
 export interface ParameterDescription {
   name: string;
   shape: number[];
@@ -33,6 +36,7 @@ export interface ParameterDescription {
   init: Initialiser;
 }
 
+/** A tensor that a run may rewrite, and by what. */
 export interface StateDescription extends ParameterDescription {
   /** The value that replaces it after each successful training step (batch norm needs none: its node does it). */
   update?: string;
@@ -53,8 +57,10 @@ export type Initialiser =
   | { kind: 'kaimingNormal'; fan: 'in' | 'out'; gain: number }
   | { kind: 'kaimingUniform'; fan: 'in' | 'out'; gain: number };
 
+/** A fixed setting of a node: stride, eps, axis, … */
 export type Attribute = number | boolean | string | number[];
 
+/** One operator with its operands; the operators and their attributes are listed at `GraphBuilder`. */
 export interface NodeDescription {
   /** Also the name of its first output; further outputs are `name:1`, `name:2`. */
   name: string;

@@ -12,6 +12,7 @@ import type { Network } from './network.js';
 import { LoadReport } from './report.js';
 import type { HeadKind } from './types.js';
 
+/** Options of `create`. */
 export interface CreateOptions extends NetworkOptions {
   /** Number of outputs. Default: that of the labels, else the architecture's own. */
   classes?: number;
@@ -19,6 +20,7 @@ export interface CreateOptions extends NetworkOptions {
   channels?: 1 | 3 | 4;
 }
 
+/** Options of `fromGraph`. */
 export interface FromGraphOptions extends NetworkOptions {
   name?: string;
   /** What the outputs mean. Default: 'regression' where `targets` are given, else 'single'. */

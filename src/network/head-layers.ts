@@ -39,6 +39,7 @@ export function linear(outputs: number, options: { bias?: boolean } = {}): HeadL
   return { kind: 'linear', outputs, bias: options.bias ?? true };
 }
 
+/** max(x, 0). */
 export const relu = (): HeadLayer => ({ kind: 'relu' });
 
 /** Zeroes each number with probability `p` (0 ≤ p < 1) in training, scaling the others by 1/(1-p). Default 0.5. */

@@ -27,6 +27,7 @@ export interface LoadOptions extends NetworkOptions {
   channels?: 1 | 3 | 4;
   /** Tensors of the file not to load; their places in the network are initialised. Patterns as in `freeze`. */
   drop?: NamePattern;
+  /** Called as weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
 

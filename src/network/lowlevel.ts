@@ -6,12 +6,14 @@ import type { RunReply } from './plans.js';
 import { arrayOf, STORAGE } from './tensors.js';
 import type { Batch, LossOptions, RandomOptions, Tensor, Update } from './types.js';
 
+/** Options of `net.forward`. */
 export interface ForwardOptions {
   /** Values wanted instead of the outputs: names of layers, as `summary` lists them. */
   outputs?: readonly string[];
   signal?: AbortSignal;
 }
 
+/** Options of `net.step` and `net.gradients`. */
 export interface StepOptions extends RandomOptions {
   /** Loss of the network's head; see `LossOptions`. A graph with losses of its own needs none. */
   loss?: LossOptions;
@@ -20,6 +22,7 @@ export interface StepOptions extends RandomOptions {
   signal?: AbortSignal;
 }
 
+/** What `net.step` gives. */
 export interface StepResult {
   /** Sum of the losses, each times its weight. */
   loss: number;
@@ -29,6 +32,7 @@ export interface StepResult {
   gradientNorm?: number;
 }
 
+/** What `net.gradients` gives. */
 export interface GradientsResult extends StepResult {
   /** Of each trainable parameter, dense, in its shape. */
   gradients: Record<string, Tensor>;

@@ -110,6 +110,7 @@ export class Network {
     return this.#graph;
   }
 
+  /** What the outputs mean: kind, number, names of targets, the layer that gives them. */
   get head(): Readonly<HeadDescription> {
     return this.#head;
   }
@@ -270,10 +271,12 @@ export class Network {
     this.session.dispose();
   }
 
+  /** True after `dispose`. */
   get disposed(): boolean {
     return this.#disposed;
   }
 
+  /** The same as `dispose`, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

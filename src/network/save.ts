@@ -6,6 +6,7 @@ import { writeMetadata } from './metadata.js';
 import type { Network } from './network.js';
 import type { StoredTensor } from './store.js';
 
+/** Options of `net.save`. */
 export interface SaveOptions {
   /** More strings for the file's metadata. Names beginning with `thaw.` are thaw's own. */
   metadata?: Record<string, string>;

@@ -4,6 +4,7 @@ import type { Network } from './network.js';
 import { table } from './report.js';
 import type { Plan } from './types.js';
 
+/** Options of `net.summary`. */
 export interface SummaryOptions {
   /** Rows of the batch. Default 1. */
   batch?: number;
@@ -12,6 +13,7 @@ export interface SummaryOptions {
   signal?: AbortSignal;
 }
 
+/** One layer of a summary. */
 export interface SummaryRow {
   /** Name of the layer; also that of its value. */
   name: string;
@@ -36,6 +38,7 @@ export interface SummaryMemory {
   step: number | null;
 }
 
+/** The table that `net.summary()` gives; as text with `String(summary)`. */
 export class Summary {
   constructor(
     readonly name: string,
@@ -46,6 +49,7 @@ export class Summary {
     readonly memory: SummaryMemory,
   ) {}
 
+  /** The table as text. */
   toString(): string {
     const head = ['layer', 'operator', 'output', 'parameters', ''];
     const rows = this.rows.map((row) => [

@@ -31,6 +31,7 @@ export interface HeadDescription {
   threshold?: number;
 }
 
+/** Arrays that hold the elements of a tensor. */
 export type TypedArray =
   Float32Array | Float64Array | Int32Array | BigInt64Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
 
@@ -55,6 +56,7 @@ export interface LayerRange {
   from?: string | RegExp;
 }
 
+/** What `freeze` and `unfreeze` take: names, or a range of layers. */
 export type FreezePattern = NamePattern | LayerRange;
 
 /**
@@ -63,6 +65,7 @@ export type FreezePattern = NamePattern | LayerRange;
  */
 export type BatchNormMode = 'frozen' | 'statistics' | 'train';
 
+/** Options of `net.freeze` and `net.unfreeze`. */
 export interface FreezeOptions {
   /** What the batch norms among the named layers do. Default: 'frozen' under `freeze`, 'train' under `unfreeze`. */
   batchNorm?: BatchNormMode;
@@ -74,8 +77,10 @@ export interface NetworkVersion {
   marks: number;
 }
 
+/** What a plan does: 'run' inputs → outputs; 'embed' inputs → cut; 'head' cut → outputs; 'step' cut → losses and update; 'gradients' inputs → losses and gradients. */
 export type PlanMode = 'run' | 'embed' | 'head' | 'step' | 'gradients';
 
+/** A value of a plan: shape in elements. */
 export interface ValueDescription {
   name: string;
   dtype: GraphDType;
@@ -95,6 +100,7 @@ export interface Plan {
   released: boolean;
 }
 
+/** Options of `net.compile`. */
 export interface CompileOptions {
   /** The graph to compile instead of the network's own: one from `trainingGraph`. */
   graph?: GraphDescription;
@@ -103,6 +109,7 @@ export interface CompileOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options of `net.execute`. */
 export interface ExecuteOptions extends CompileOptions {
   /** Shapes of the graph's inputs, where they are not those of the tensors given. */
   shapes?: Record<string, number[]>;
@@ -153,6 +160,7 @@ export interface NetworkLock {
   open(): void;
   /** Marks may no longer change. */
   close(): void;
+  /** Gives the network back. */
   release(): void;
 }
 

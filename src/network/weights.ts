@@ -7,6 +7,7 @@ import { elements } from './tensors.js';
 /** Bytes read by one command: between two of them progress is reported. */
 const CHUNK = 64 * 2 ** 20;
 
+/** How far reading the weights has come. */
 export interface LoadProgress {
   /** Bytes of weights read so far, and in all. */
   loaded: number;

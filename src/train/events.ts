@@ -99,6 +99,7 @@ export interface EndEvent {
   result: FitResult;
 }
 
+/** What a run of `fit` or `fineTune` came to. */
 export interface FitResult {
   reason: EndReason;
   /** Epochs that were finished. */

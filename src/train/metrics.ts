@@ -12,6 +12,7 @@ export interface Scored {
   targets: Int32Array | Float32Array;
 }
 
+/** Precision, recall and F1 of one label. */
 export interface ClassMetrics {
   label: string;
   precision: number;
@@ -21,6 +22,7 @@ export interface ClassMetrics {
   support: number;
 }
 
+/** What `evaluate` measures of a head with one label a sample. */
 export interface SingleLabelMetrics {
   kind: 'single';
   /** Mean cross-entropy, without label smoothing and class weights. */
@@ -37,6 +39,7 @@ export interface SingleLabelMetrics {
   count: number;
 }
 
+/** What `evaluate` measures of a head with any number of labels a sample. */
 export interface MultiLabelMetrics {
   kind: 'multi';
   /** Mean binary cross-entropy over samples and labels. */
@@ -55,6 +58,7 @@ export interface MultiLabelMetrics {
   count: number;
 }
 
+/** What `evaluate` measures of a head that gives numbers. */
 export interface RegressionMetrics {
   kind: 'regression';
   /** Mean squared error on the scaled targets (what training minimises). */
@@ -67,6 +71,7 @@ export interface RegressionMetrics {
   count: number;
 }
 
+/** Metrics by the kind of the head; told apart by `kind`. */
 export type Metrics = SingleLabelMetrics | MultiLabelMetrics | RegressionMetrics;
 
 /** The classes a row of scores stands for, best first; equal scores in the order of their indices. */
@@ -83,10 +88,12 @@ export function softmax(scores: ArrayLike<number>): Float64Array {
   return row.map((value) => value / sum);
 }
 
+/** 1 / (1 + exp(-score)), without overflow. */
 export function sigmoid(score: number): number {
   return score >= 0 ? 1 / (1 + Math.exp(-score)) : Math.exp(score) / (1 + Math.exp(score));
 }
 
+/** Metrics of scores with one right class each; targets are class indices. */
 export function singleLabelMetrics({ scores, width, targets }: Scored, labels: readonly string[]): SingleLabelMetrics {
   const confusion = Array.from({ length: width }, () => new Array<number>(width).fill(0));
   let loss = 0;
@@ -138,6 +145,7 @@ function rankOf(scores: Float32Array, c: number): number {
   return before;
 }
 
+/** Index of the highest score; of equal ones the first. */
 export function argmax(scores: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
@@ -151,6 +159,7 @@ function logSumExp(scores: Float32Array): number {
   return highest + Math.log(sum);
 }
 
+/** Metrics of scores with any number of right labels each; targets are 0 and 1. */
 export function multiLabelMetrics(
   { scores, width, targets }: Scored,
   labels: readonly string[],

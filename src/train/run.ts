@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { EndReason, EpochEvent, FitEvent, FitResult } from './events.js';
 
 /**
@@ -31,6 +32,8 @@ type Wake = () => void;
 export function startRun(work: (control: RunControl) => Promise<FitResult>, signal?: AbortSignal): FitRun {
   const events = new EventQueue();
   const stop = new AbortController();
+  // Whatever the run does at the same time listens to it: Node would take many listeners for a leak.
+  setMaxListeners(0, stop.signal);
   let stopping: EndReason | null = null;
   const end = (reason: EndReason): void => {
     stopping ??= reason;

@@ -107,6 +107,7 @@ function anneal(from: number, to: number, along: number): number {
 }
 
 const KINDS = { constant, step, cosine, oneCycle, slantedTriangular };
+/** Schedules by name, each with its defaults. */
 export type ScheduleName = keyof typeof KINDS;
 export const SCHEDULE_NAMES = Object.keys(KINDS) as ScheduleName[];
 
