@@ -6,6 +6,7 @@ import type { Layerwise } from './rates.js';
 import { toSchedule } from './schedule.js';
 import type { Schedule, ScheduleName } from './schedule.js';
 
+/** What training and evaluation read: random access, or a stream. */
 export type TrainingData = Dataset | StreamDataset;
 
 /** A metric of the user's own: scores before softmax or sigmoid, row-major [n, width], and the targets in the same order. */
