@@ -1,5 +1,6 @@
 /** The options of `fit` as flags, both ways: the table for the help, and the options made of what was given. */
-import { FIT_DEFAULTS } from '../train/defaults.js';
+import { FINE_TUNE_DEFAULTS, FIT_DEFAULTS } from '../train/defaults.js';
+import type { FineTuneOptions } from '../train/fine-tune.js';
 import type { FitOptions } from '../train/options.js';
 import { layerwise } from '../train/rates.js';
 import { SCHEDULE_NAMES } from '../train/schedule.js';
@@ -10,8 +11,8 @@ type Option = keyof typeof FIT_DEFAULTS;
 
 /** Options that a command line cannot give: a signal (Ctrl-C is one) and functions. */
 export const NOT_FLAGS: readonly Option[] = ['signal', 'metrics'];
-/** Flags that every command has. */
-const COMMON: readonly Option[] = ['seed', 'threads'];
+/** A flag that every command has. */
+const COMMON: readonly Option[] = ['seed'];
 
 /** How each option looks where it is not simply a number. */
 const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: string }>> = {
@@ -61,13 +62,39 @@ export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[]
     const form = FORMS[name] ?? { kind: 'number' as const, value: 'N' };
     const { value, text: sentence } = FIT_DEFAULTS[name] as { value: unknown; text: string };
     const shown = value === undefined || form.kind === 'switch' || form.text ? '' : ` Default ${String(value)}.`;
-    return {
-      name: kebab(name),
-      kind: form.kind,
-      text: `${form.text ?? sentence}${shown}`,
-      ...(form.value && { value: form.value }),
-    };
+    return { name: kebab(name), kind: form.kind, text: `${form.text ?? sentence}${shown}`, ...valueOf(form) };
   });
+
+const valueOf = ({ value }: { value?: string }) => (value === undefined ? {} : { value });
+
+/** What `fineTune` has on top of them. */
+export const FINE_TUNE_FLAGS: readonly Flag[] = Object.entries(FINE_TUNE_DEFAULTS).map(([name, { value, text }]) => ({
+  name: kebab(name),
+  kind: 'number',
+  value: 'N',
+  text: `With --recipe fine-tune: ${text} Default ${value}.`,
+}));
+
+/** What the recipe decides by itself. */
+const RECIPE_DECIDES = ['learning-rate', 'schedule', 'freeze', 'unfreeze'];
+
+/** The options of `fineTune` that the flags give beside those of `fit`. Throws UsageError where a flag contradicts the recipe. */
+export function fineTuneOptions(
+  values: Values,
+): Pick<FineTuneOptions, 'freezeEpochs' | 'baseLearningRate' | 'rateRatio'> {
+  const against = RECIPE_DECIDES.find((name) => values[name] !== undefined);
+  if (against) throw new UsageError(`--recipe fine-tune chooses --${against} by itself: leave it out`);
+  const names = Object.keys(FINE_TUNE_DEFAULTS) as (keyof typeof FINE_TUNE_DEFAULTS)[];
+  return Object.fromEntries(
+    names.flatMap((name) => (values[kebab(name)] === undefined ? [] : [[name, number(values, kebab(name))]])),
+  );
+}
+
+/** Throws UsageError where flags of `fineTune` are given to `fit`. */
+export function refuseFineTuneFlags(values: Values): void {
+  const given = FINE_TUNE_FLAGS.find(({ name }) => values[name] !== undefined);
+  if (given) throw new UsageError(`--${given.name} needs --recipe fine-tune`);
+}
 
 function rate(values: Values): FitOptions['learningRate'] {
   const given = text(values, 'learning-rate');
@@ -128,7 +155,6 @@ export function fitOptions(values: Values): FitOptions {
     checkpoint: checkpoint === undefined ? undefined : checkpointOf(checkpoint),
     resume: flag(values, 'resume'),
     seed: number(values, 'seed'),
-    threads: number(values, 'threads'),
     strict: flag(values, 'strict'),
   } as { [K in Option]?: FitOptions[K] };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as FitOptions;

@@ -82,17 +82,29 @@ function interruption(output: Output): AbortSignal {
   return controller.signal;
 }
 
+/** The exit code of a failure, which is told on standard error, and with --json on standard output too. */
 function fail(error: unknown): number {
-  if (error instanceof UsageError) {
-    process.stderr.write(`thaw: ${error.message}\n      'thaw --help' and 'thaw COMMAND --help' show how.\n`);
-    return 2;
-  }
-  const json = process.argv.includes('--json');
-  const { code, message } =
-    error instanceof ThawError ? error : { code: 'ERR_UNEXPECTED', message: (error as Error)?.stack ?? String(error) };
-  if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-  process.stderr.write(`thaw: ${message} (${code})\n`);
-  return code === 'ERR_ABORTED' ? 130 : 1;
+  const usage = error instanceof UsageError;
+  const { code, message } = usage ? { code: 'ERR_USAGE', message: error.message } : described(error);
+  if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  const hint = usage ? "\n      'thaw --help' and 'thaw COMMAND --help' show how." : ` (${code})`;
+  process.stderr.write(`thaw: ${message}${hint}\n`);
+  if (code === 'ERR_ABORTED') return 130;
+  // An option out of its range is wrong usage that only the library could tell.
+  return usage || code === 'ERR_OPTION' ? 2 : 1;
 }
 
+function described(error: unknown): { code: string; message: string } {
+  if (error instanceof ThawError) return error;
+  const { code, message, stack } = (error ?? {}) as NodeJS.ErrnoException;
+  // The system's own errors (no such folder, disk full) say enough without a stack.
+  if (typeof code === 'string' && message) return { code, message };
+  return { code: 'ERR_UNEXPECTED', message: stack ?? String(error) };
+}
+
+// A reader that has seen enough (`thaw inspect FILE | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
 process.exitCode = await main(process.argv.slice(2)).catch(fail);

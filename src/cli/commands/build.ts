@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ThawError } from '../../errors.js';
+import { number } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 export const build: CliCommand = {
@@ -13,28 +14,24 @@ export const build: CliCommand = {
     operands: '',
     text: "Compiles the core from the package's own sources, for platforms without a prebuilt binary. Needs a C++20 compiler and CMake 3.18; downloads nothing.",
     flags: [],
-    examples: ['npx thaw build'],
+    examples: ['npx thaw build', 'npx thaw build --threads 1'],
   },
-  async run(_args, { output }) {
+  async run({ values }, { output, signal }) {
+    const jobs = number(values, 'threads') ?? os.availableParallelism();
     const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
     const work = await mkdtemp(path.join(os.tmpdir(), 'thaw-build-'));
     try {
       output.say('Configuring …');
       const require = createRequire(path.join(root, 'package.json'));
       // Node-API headers come from a package: the same for every version of Node.
-      const headers = (require('node-api-headers') as { include_dir: string }).include_dir;
-      const addon = (require('node-addon-api') as { include_dir: string }).include_dir;
-      await cmake([
-        '-S',
-        root,
-        '-B',
-        work,
-        '-DCMAKE_BUILD_TYPE=Release',
-        `-DTHAW_NODE_API_INCLUDE=${headers}`,
-        `-DTHAW_NODE_ADDON_API_INCLUDE=${addon}`,
-      ]);
+      const includes = (name: string) => path.resolve((require(name) as { include_dir: string }).include_dir);
+      const headers = [
+        `-DTHAW_NODE_API_INCLUDE=${includes('node-api-headers')}`,
+        `-DTHAW_NODE_ADDON_API_INCLUDE=${includes('node-addon-api')}`,
+      ];
+      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', ...headers], signal);
       output.say('Compiling (a few minutes) …');
-      await cmake(['--build', work, '--config', 'Release', '--parallel', String(os.availableParallelism())]);
+      await cmake(['--build', work, '--config', 'Release', '--parallel', String(jobs)], signal);
       const target = path.join(root, 'build', 'Release', 'thaw.node');
       await mkdir(path.dirname(target), { recursive: true });
       await copyFile(path.join(work, process.platform === 'win32' ? 'Release/thaw.node' : 'thaw.node'), target);
@@ -45,19 +42,22 @@ export const build: CliCommand = {
   },
 };
 
-function cmake(args: string[]): Promise<void> {
+function cmake(args: string[], signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
     let said = '';
     child.stdout.on('data', (chunk) => (said += chunk));
     child.stderr.on('data', (chunk) => (said += chunk));
-    child.on('error', (error) =>
-      reject(new ThawError('ERR_BUILD', `expected CMake in PATH for the build, received: ${error.message}`)),
+    child.on('error', ({ message }) =>
+      reject(
+        signal.aborted
+          ? new ThawError('ERR_ABORTED', 'the build was aborted')
+          : new ThawError('ERR_BUILD', `expected CMake in PATH for the build, received: ${message}`),
+      ),
     );
-    child.on('close', (code) =>
-      code === 0
-        ? resolve()
-        : reject(new ThawError('ERR_BUILD', `the build failed:\n${said.split('\n').slice(-30).join('\n')}`)),
-    );
+    child.on('close', (code) => {
+      if (code === 0) resolve();
+      else reject(new ThawError('ERR_BUILD', `the build failed:\n${said.split('\n').slice(-30).join('\n')}`));
+    });
   });
 }

@@ -49,7 +49,12 @@ export const evaluate: CliCommand = {
         ...(batch !== undefined && { batch }),
         progress: (done, total) => output.progress('evaluating', done, total),
       });
-      output.result({ part, pictures: pictures.length, ...metrics }, formatMetrics(metrics));
+      const { skipped, ...measured } = metrics;
+      const accuracy = measured.kind === 'single' ? { accuracy: measured.accuracy } : {};
+      output.result(
+        { part, pictures: pictures.length, ...accuracy, loss: measured.loss, metrics: measured, skipped },
+        formatMetrics(metrics),
+      );
     } finally {
       net.dispose();
     }

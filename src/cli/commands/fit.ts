@@ -1,16 +1,21 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import { imageFolder } from '../../data/folder.js';
 import type { PictureFolder } from '../../data/types.js';
 import { load } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import type { HeadOptions } from '../../network/head-layers.js';
+import type { HeadKind } from '../../network/types.js';
 import { fit as runFit } from '../../train/fit.js';
 import { fineTune } from '../../train/fine-tune.js';
 import type { FitResult } from '../../train/events.js';
+import { formatMetrics } from '../../train/format.js';
 import type { FitOptions } from '../../train/options.js';
-import { FIT_FLAGS, fitOptions } from '../fit-flags.js';
+import type { FitRun } from '../../train/run.js';
+import { FINE_TUNE_FLAGS, FIT_FLAGS, fineTuneOptions, fitOptions, refuseFineTuneFlags } from '../fit-flags.js';
 import { choice, flag, list, number, required, text, UsageError } from '../flags.js';
-import type { Values } from '../flags.js';
+import type { Arguments, Values } from '../flags.js';
 import { readLabels } from '../labels.js';
 import type { CliCommand, Context } from './command.js';
 
@@ -61,6 +66,7 @@ export const fit: CliCommand = {
         text: "The order of the labels: 'a,b,c' or a file with one a line. Default: sorted by code point.",
       },
       ...FIT_FLAGS,
+      ...FINE_TUNE_FLAGS,
     ],
     examples: [
       'thaw fit photos --base squeezenet1_1.pth --out vegetables.safetensors',
@@ -71,57 +77,88 @@ export const fit: CliCommand = {
   run,
 };
 
-async function run(
-  { operands, values }: { operands: string[]; values: Values },
-  context: Context,
-): Promise<number | void> {
+/** What the flags say, read before any work so that wrong usage is told at once. */
+interface Job {
+  dir: string;
+  base: string;
+  out: string;
+  kind: HeadKind | undefined;
+  preset: 'linear' | 'fastai' | undefined;
+  seed: number;
+  options: FitOptions & { checkpoint: { path: string } };
+  start: (net: Network, data: PictureFolder) => FitRun;
+}
+
+function readJob({ operands, values }: Arguments, signal: AbortSignal): Job {
   const [dir, ...more] = operands;
   if (!dir || more.length > 0) throw new UsageError('expected one DIR');
   const base = required(values, 'base');
   const out = required(values, 'out');
-  const options = optionsOf(values, out, context.signal);
+  const given = fitOptions(values);
+  // Ctrl-C keeps what was learned: there is a checkpoint without asking.
+  const options = { ...given, checkpoint: (given.checkpoint as Job['options']['checkpoint']) ?? beside(out), signal };
   if (existsSync(out) && !flag(values, 'force') && !options.resume)
     throw new UsageError(`'${out}' exists: give --force to replace it`);
-
-  const data = await readData(dir, values, context);
-  const { output } = context;
-  const net = await load(base, {
+  const folder = path.dirname(path.resolve(out));
+  if (!existsSync(folder)) throw new UsageError(`expected a folder that exists for --out, received '${folder}'`);
+  return {
+    dir,
+    base,
+    out,
+    kind: choice(values, 'head', ['single', 'multi', 'regression']),
+    preset: choice(values, 'head-preset', ['linear', 'fastai']),
     seed: number(values, 'seed') ?? 0,
-    signal: context.signal,
-    ...threadsOf(values),
+    options,
+    start: recipe(values, options),
+  };
+}
+
+const beside = (out: string) => ({ path: `${out}.checkpoint` });
+
+function recipe(values: Values, options: FitOptions): Job['start'] {
+  if (choice(values, 'recipe', ['head', 'fine-tune']) === 'fine-tune') {
+    const { learningRate: _rate, schedule: _schedule, ...rest } = options;
+    const all = { ...rest, ...fineTuneOptions(values) };
+    return (net, data) => fineTune(net, data.train, { ...all, validation: data.val });
+  }
+  refuseFineTuneFlags(values);
+  return (net, data) => runFit(net, data.train, { ...options, validation: data.val });
+}
+
+async function run(args: Arguments, context: Context): Promise<number | void> {
+  const { output, signal } = context;
+  const job = readJob(args, signal);
+  const data = await readData(job, args.values, context);
+  const threads = number(args.values, 'threads');
+  const net = await load(job.base, {
+    seed: job.seed,
+    signal,
+    ...(threads !== undefined && { threads }),
     onProgress: ({ loaded, total }) => output.progress('loading', loaded, total),
   });
   try {
-    prepare(net, data, values);
-    output.say(
-      `${net.name}: ${net.trainable.length} of ${net.parameters().filter((p) => !p.state).length} weight tensors are trained`,
-    );
-    const result = await train(net, data, values, options, context);
-    if (result.reason === 'aborted') return interrupted(options, context);
-    await net.save(out);
-    report(net, result, data, out, context);
+    prepare(net, data, args.values, job);
+    const weights = net.parameters().filter(({ state }) => !state);
+    output.say(`${net.name}: ${net.trainable.length} of ${weights.length} weight tensors are trained`);
+    const training = job.start(net, data);
+    for await (const event of training) output.event(event);
+    const result = await training;
+    if (result.reason === 'aborted') return interrupted(job, context);
+    await net.save(job.out);
+    // The one that nobody asked for has done its duty.
+    if (text(args.values, 'checkpoint') === undefined) await rm(job.options.checkpoint.path, { force: true });
+    report(net, result, data, job.out, context);
   } finally {
     net.dispose();
   }
 }
 
-const threadsOf = (values: Values) => {
-  const threads = number(values, 'threads');
-  return threads === undefined ? {} : { threads };
-};
-
-function optionsOf(values: Values, out: string, signal: AbortSignal): FitOptions {
-  const options = fitOptions(values);
-  // Ctrl-C keeps what was learned: there is a checkpoint without asking.
-  return { checkpoint: { path: `${out}.checkpoint` }, ...options, signal };
-}
-
 /** A folder or list to validate on, or the part of the training data that is kept for it. */
-async function readData(dir: string, values: Values, { output, signal }: Context): Promise<PictureFolder> {
+async function readData({ dir, seed }: Job, values: Values, { output, signal }: Context): Promise<PictureFolder> {
   const labels = readLabels(text(values, 'labels'));
   const given = text(values, 'validation');
   const part = given !== undefined && !existsSync(given) ? number(values, 'validation') : undefined;
-  const common = { signal, seed: number(values, 'seed') ?? 0, strict: flag(values, 'strict') ?? false };
+  const common = { signal, seed, strict: flag(values, 'strict') ?? false };
   const own = given !== undefined && part === undefined;
   const data = await imageFolder(dir, {
     ...common,
@@ -138,62 +175,48 @@ async function readData(dir: string, values: Values, { output, signal }: Context
 }
 
 /** Marks, then the head: patterns name layers of the base. */
-function prepare(net: Network, data: PictureFolder, values: Values): void {
+function prepare(net: Network, data: PictureFolder, values: Values, { preset, seed, ...job }: Job): void {
   const freeze = list(values, 'freeze');
   const unfreeze = list(values, 'unfreeze');
   if (freeze) net.unfreeze().freeze(freeze);
   else net.freeze();
   if (unfreeze) net.unfreeze(unfreeze);
 
-  const kind = choice(values, 'head', ['single', 'multi', 'regression']) ?? data.kind;
+  const kind = job.kind ?? data.kind;
   const after = text(values, 'after');
-  const preset = choice(values, 'head-preset', ['linear', 'fastai']);
   const head: HeadOptions = {
     kind,
     ...(kind === 'regression' ? { targets: data.targetNames ?? ['target'] } : { labels: data.labels }),
     ...(after !== undefined && { after }),
     ...(preset && { preset }),
-    seed: number(values, 'seed') ?? 0,
+    seed,
   };
   net.replaceHead(head);
-}
-
-async function train(
-  net: Network,
-  data: PictureFolder,
-  values: Values,
-  options: FitOptions,
-  context: Context,
-): Promise<FitResult> {
-  const recipe = choice(values, 'recipe', ['head', 'fine-tune']) ?? 'head';
-  if (recipe === 'fine-tune' && (list(values, 'freeze') || list(values, 'unfreeze')))
-    throw new UsageError('--recipe fine-tune chooses what is frozen: leave --freeze and --unfreeze out');
-  const all = { ...options, validation: data.val };
-  const training = recipe === 'fine-tune' ? fineTune(net, data.train, all) : runFit(net, data.train, all);
-  for await (const event of training) context.output.event(event);
-  return training;
 }
 
 /** The shell's code for Ctrl-C. */
 const INTERRUPTED = 130;
 
-function interrupted(options: FitOptions, { output }: Context): number {
-  const checkpoint = options.checkpoint as { path: string };
-  output.say(`Interrupted. What was learned is in '${checkpoint.path}': go on with --resume.`);
+function interrupted({ options }: Job, { output }: Context): number {
+  const file = options.checkpoint.path;
+  const kept = existsSync(file) ? `What was learned is in '${file}': go on with --resume.` : 'Nothing was learned yet.';
+  output.say(`Interrupted. ${kept}`);
   return INTERRUPTED;
 }
 
 function report(net: Network, result: FitResult, data: PictureFolder, out: string, { output }: Context): void {
-  const metrics = result.validation;
+  const measured = result.validation ?? result.train;
+  const epochs = result.epochs.length;
   const json = {
     out,
     architecture: net.name,
+    head: net.head.kind,
     labels: net.labels,
-    accuracy: metrics && 'accuracy' in metrics ? metrics.accuracy : (result.train?.accuracy ?? null),
-    loss: metrics?.loss ?? result.train?.loss ?? null,
-    measuredOn: metrics ? 'validation' : 'training',
-    metrics: metrics ?? result.train ?? null,
-    epochs: result.epochs.length,
+    ...(measured && 'accuracy' in measured && { accuracy: measured.accuracy }),
+    loss: measured?.loss ?? null,
+    measuredOn: result.validation ? 'validation' : 'training',
+    metrics: measured ?? null,
+    epochs,
     steps: result.steps,
     seconds: result.seconds,
     weights: result.weights,
@@ -201,8 +224,7 @@ function report(net: Network, result: FitResult, data: PictureFolder, out: strin
     validationPictures: data.val?.length ?? 0,
     skipped: result.skipped,
   };
-  output.result(
-    json,
-    `Saved '${out}' after ${result.epochs.length} epochs in ${result.seconds.toFixed(1)} s. Try: thaw predict ${out} PICTURE`,
-  );
+  const figures = result.validation ? `\n\nOn the pictures for validation:\n${formatMetrics(result.validation)}\n` : '';
+  const saved = `Saved '${out}' after ${epochs} ${epochs === 1 ? 'epoch' : 'epochs'} in ${result.seconds.toFixed(1)} s.`;
+  output.result(json, `${saved}${figures}\nTry: thaw predict ${out} PICTURE`);
 }
