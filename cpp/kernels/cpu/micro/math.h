@@ -1,6 +1,6 @@
 #pragma once
 // exp, log, tanh, erf, sigmoid and what is made of them, on V16. Polynomials are weighted minimax fits made for these
-// intervals; measured against double over all magnitudes the errors are below 2 units in the last place, sigmoid and tanh 3.
+// intervals; measured against double over all magnitudes the errors are below 2 units in the last place, sigmoid 3.
 // Infinities, NaN, signed zeros and (for exp and log) denormals are handled as by the C library.
 #include "kernels/cpu/micro/vec.h"
 
