@@ -55,6 +55,8 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
+const valueOf = ({ value }: { value?: string }) => (value === undefined ? {} : { value });
+
 /** The flags of `thaw fit` that are options of `fit`. */
 export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[])
   .filter((name) => !NOT_FLAGS.includes(name) && !COMMON.includes(name))
@@ -64,8 +66,6 @@ export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[]
     const shown = value === undefined || form.kind === 'switch' || form.text ? '' : ` Default ${String(value)}.`;
     return { name: kebab(name), kind: form.kind, text: `${form.text ?? sentence}${shown}`, ...valueOf(form) };
   });
-
-const valueOf = ({ value }: { value?: string }) => (value === undefined ? {} : { value });
 
 /** What `fineTune` has on top of them. */
 export const FINE_TUNE_FLAGS: readonly Flag[] = Object.entries(FINE_TUNE_DEFAULTS).map(([name, { value, text }]) => ({
