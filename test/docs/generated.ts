@@ -1,0 +1,82 @@
+/** The parts of the documentation that are made from tables of the source. */
+import { COMMON_FLAGS } from '../../src/cli/flags.js';
+import type { CommandHelp, Flag } from '../../src/cli/flags.js';
+import { build } from '../../src/cli/commands/build.js';
+import { demo } from '../../src/cli/commands/demo.js';
+import { evaluate } from '../../src/cli/commands/evaluate.js';
+import { features } from '../../src/cli/commands/features.js';
+import { fit } from '../../src/cli/commands/fit.js';
+import { inspect } from '../../src/cli/commands/inspect.js';
+import { predict } from '../../src/cli/commands/predict.js';
+import { defaultAugment } from '../../src/data/augment.js';
+import { FINE_TUNE_DEFAULTS, FIT_DEFAULTS, FIXED } from '../../src/train/defaults.js';
+import type { Default } from '../../src/train/defaults.js';
+
+const table = (head: string[], rows: string[][]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(escaped).join(' | ')} |`).join('\n');
+const escaped = (cell: string): string => cell.replaceAll('|', '\\|');
+
+function options(defaults: Record<string, Default>): string {
+  const shown = (value: unknown): string => (value === undefined ? 'off' : `\`${JSON.stringify(value)?.replaceAll('"', "'")}\``);
+  const rows = Object.entries(defaults).map(([name, { value, text }]) => [`\`${name}\``, shown(value), text]);
+  return table(['option', 'default', 'what it is'], rows);
+}
+
+const KINDS: Record<keyof typeof FIXED, string> = {
+  inferenceBatch: 'samples a batch when features are computed, and in `evaluate`, `predict` and `features` (results do not depend on it)',
+  decodedBytes: 'bytes of decoded pictures kept from epoch to epoch, for training and for validation each',
+  patience: 'epochs without improvement before early stopping ends a run',
+  threshold: 'probability from which a label of a multi-label head applies',
+  top: 'labels of a prediction',
+};
+
+function command(help: CommandHelp): string {
+  return [
+    `## \`thaw ${help.name}\``,
+    '',
+    `\`thaw ${help.name} ${help.operands}`.trimEnd() + '`',
+    '',
+    help.text,
+    '',
+    ...(help.flags.length > 0 ? [flagTable(help.flags), ''] : []),
+    'Examples:',
+    '',
+    '```text',
+    ...help.examples,
+    '```',
+  ].join('\n');
+}
+
+function flagTable(flags: readonly Flag[]): string {
+  const name = ({ name, kind, value }: Flag): string => `\`--${name}${kind === 'switch' ? '' : ` ${value ?? 'VALUE'}`}\``;
+  return table(
+    ['flag', 'meaning'],
+    flags.map((flag) => [name(flag), flag.text]),
+  );
+}
+
+const commands = [fit, predict, evaluate, inspect, features, demo, build].map(({ help }) => command(help));
+
+/** By file and the name in the comments `<!-- name: begin -->`. */
+export const GENERATED: Record<string, Record<string, string>> = {
+  'docs/defaults.md': {
+    fit: options(FIT_DEFAULTS),
+    fineTune: options(FINE_TUNE_DEFAULTS),
+    augment: `\`\`\`json\n${JSON.stringify(defaultAugment)}\n\`\`\``,
+    fixed: table(
+      ['what', 'value'],
+      (Object.keys(FIXED) as (keyof typeof FIXED)[]).map((name) => [KINDS[name], String(FIXED[name])]),
+    ),
+  },
+  'docs/command-line.md': {
+    commands: [`All commands have these flags:\n\n${flagTable(COMMON_FLAGS)}`, ...commands].join('\n\n'),
+  },
+};
+
+/** The text with the part between the comments replaced. */
+export function withPart(text: string, name: string, part: string): string {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`no place for '${name}'`);
+  return `${text.slice(0, from + begin.length)}\n\n${part}\n\n${text.slice(to)}`;
+}
