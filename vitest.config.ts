@@ -6,6 +6,7 @@ export default defineConfig({
     // The core uses every processor by itself: files side by side would only disturb each other's timing.
     fileParallelism: false,
     pool: 'forks',
+    reporters: ['default', './test/skips.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },
