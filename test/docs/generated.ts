@@ -17,13 +17,15 @@ const table = (head: string[], rows: string[][]): string =>
 const escaped = (cell: string): string => cell.replaceAll('|', '\\|');
 
 function options(defaults: Record<string, Default>): string {
-  const shown = (value: unknown): string => (value === undefined ? 'off' : `\`${JSON.stringify(value)?.replaceAll('"', "'")}\``);
+  const shown = (value: unknown): string =>
+    value === undefined ? 'off' : `\`${JSON.stringify(value)?.replaceAll('"', "'")}\``;
   const rows = Object.entries(defaults).map(([name, { value, text }]) => [`\`${name}\``, shown(value), text]);
   return table(['option', 'default', 'what it is'], rows);
 }
 
 const KINDS: Record<keyof typeof FIXED, string> = {
-  inferenceBatch: 'samples a batch when features are computed, and in `evaluate`, `predict` and `features` (results do not depend on it)',
+  inferenceBatch:
+    'samples a batch when features are computed, and in `evaluate`, `predict` and `features` (results do not depend on it)',
   decodedBytes: 'bytes of decoded pictures kept from epoch to epoch, for training and for validation each',
   patience: 'epochs without improvement before early stopping ends a run',
   threshold: 'probability from which a label of a multi-label head applies',
@@ -48,7 +50,8 @@ function command(help: CommandHelp): string {
 }
 
 function flagTable(flags: readonly Flag[]): string {
-  const name = ({ name, kind, value }: Flag): string => `\`--${name}${kind === 'switch' ? '' : ` ${value ?? 'VALUE'}`}\``;
+  const name = ({ name, kind, value }: Flag): string =>
+    `\`--${name}${kind === 'switch' ? '' : ` ${value ?? 'VALUE'}`}\``;
   return table(
     ['flag', 'meaning'],
     flags.map((flag) => [name(flag), flag.text]),
