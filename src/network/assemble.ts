@@ -17,13 +17,20 @@ export interface NetworkOptions {
   device?: 'cpu' | 'cuda' | 'auto';
   /** Seeds whatever is initialised, now and by `replaceHead`. Default 0. */
   seed?: number;
+  /** Most threads that work on this network, 1 or more. Default: the processors this process may use. Results do not depend on it. */
+  threads?: number;
   signal?: AbortSignal;
 }
 
+/** As the core has it. */
+const MOST_THREADS = 256;
+
 /** @throws ERR_DEVICE, ERR_OPTION, ERR_CHANNELS */
 export function checkOptions(options: NetworkOptions & { channels?: number | undefined }): void {
-  const { device, seed = 0, channels = 3 } = options;
+  const { device, seed = 0, threads = 1, channels = 3 } = options;
   checkDevice(device);
+  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS)
+    throw expected('ERR_OPTION', `a whole number from 1 to ${MOST_THREADS}`, 'threads', threads);
   if (!Number.isSafeInteger(seed) || seed < 0) throw expected('ERR_OPTION', 'a whole number, 0 or more', 'seed', seed);
   if (![1, 3, 4].includes(channels)) throw expected('ERR_CHANNELS', '1, 3 or 4', 'channels', channels);
 }
@@ -38,7 +45,7 @@ export async function assemble(
   const { marks, preprocessing, labels, prefix: _prefix, optional: _optional, ...rest } = design;
   const given = options.labels && checkLabels(options.labels, design.head.outputs);
   const preprocessed = givenPreprocessing(preprocessing, options.preprocessing);
-  const session = createSession();
+  const session = createSession({ threads: options.threads });
   const net = new Network({
     ...rest,
     labels: given ?? labels,
