@@ -3,7 +3,8 @@ import { FINE_TUNE_DEFAULTS, FIT_DEFAULTS } from '../train/defaults.js';
 import type { FineTuneOptions } from '../train/fine-tune.js';
 import type { FitOptions } from '../train/options.js';
 import { layerwise } from '../train/rates.js';
-import { SCHEDULE_NAMES } from '../train/schedule.js';
+import { SCHEDULE_NAMES, toSchedule } from '../train/schedule.js';
+import type { ScheduleName } from '../train/schedule.js';
 import { choice, flag, number, numbers, parseNumber, text, UsageError } from './flags.js';
 import type { Flag, FlagKind, Values } from './flags.js';
 
@@ -19,7 +20,7 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
   learningRate: {
     kind: 'text',
     value: 'RATE',
-    text: 'Rate at the peak of the schedule: a number, or LOW:HIGH from the lowest layer to the head.',
+    text: `Rate at the peak of the schedule: a number, or LOW:HIGH from the lowest layer to the head. Default ${FIT_DEFAULTS.learningRate.value}.`,
   },
   optimizer: { kind: 'text', value: 'NAME' },
   nesterov: { kind: 'switch' },
@@ -29,9 +30,13 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
     text: '--no-decay-norms: no weight decay for biases and the scales and shifts of norms.',
   },
   l2sp: { kind: 'switch' },
-  schedule: { kind: 'text', value: 'NAME' },
+  schedule: {
+    kind: 'text',
+    value: 'NAME',
+    text: `${SCHEDULE_NAMES.join(', ')}; NAME:SHARE warms up during that share of the run. Default ${FIT_DEFAULTS.schedule.value}.`,
+  },
   classWeights: { kind: 'text', value: 'WEIGHTS', text: "'balanced', or a number a class: 1,2.5,1." },
-  augment: { kind: 'switch' },
+  augment: { kind: 'switch', text: 'Random changes of training pictures: crop, flip, brightness, contrast.' },
   validation: {
     kind: 'text',
     value: 'PART',
@@ -42,7 +47,10 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
     value: 'N',
     text: 'Stop when validation has not improved for N epochs; METRIC:N chooses the metric.',
   },
-  keepBest: { kind: 'switch' },
+  keepBest: {
+    kind: 'switch',
+    text: 'End with the weights of the best epoch, by loss or the metric of --early-stopping. On with --early-stopping.',
+  },
   checkpoint: {
     kind: 'text',
     value: 'FILE',
@@ -50,7 +58,11 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
   },
   resume: { kind: 'switch', text: 'Go on from the checkpoint, where it exists.' },
   strict: { kind: 'switch' },
-  cacheBytes: { kind: 'number', value: 'BYTES' },
+  cacheBytes: {
+    kind: 'number',
+    value: 'BYTES',
+    text: 'Most bytes of features of the frozen part that are kept (default 1GiB); beyond it they are recomputed. 0: no cache.',
+  },
 };
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
@@ -104,6 +116,17 @@ function rate(values: Values): FitOptions['learningRate'] {
   return high === undefined ? low! : layerwise(low!, high);
 }
 
+/** 'NAME' or 'NAME:SHARE'. */
+function schedule(values: Values): FitOptions['schedule'] {
+  const given = text(values, 'schedule');
+  if (given === undefined) return undefined;
+  const [name, share, ...rest] = given.split(':');
+  if (rest.length > 0 || !(SCHEDULE_NAMES as string[]).includes(name!))
+    throw new UsageError(`expected ${SCHEDULE_NAMES.join(', ')} (or NAME:SHARE) for --schedule, received '${given}'`);
+  if (share === undefined) return name as ScheduleName;
+  return toSchedule({ ...toSchedule(name as ScheduleName), warmup: parseNumber(share, 'schedule') });
+}
+
 function earlyStopping(values: Values): FitOptions['earlyStopping'] {
   const given = text(values, 'early-stopping');
   if (given === undefined) return undefined;
@@ -144,7 +167,7 @@ export function fitOptions(values: Values): FitOptions {
     l2sp: flag(values, 'l2sp'),
     clipNorm: number(values, 'clip-norm'),
     accumulate: number(values, 'accumulate'),
-    schedule: choice(values, 'schedule', SCHEDULE_NAMES),
+    schedule: schedule(values),
     labelSmoothing: number(values, 'label-smoothing'),
     classWeights: classWeights(values),
     augment: flag(values, 'augment'),

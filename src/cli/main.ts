@@ -50,7 +50,7 @@ function version(): string {
 async function main(argv: string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(OVERVIEW);
+    (name === undefined ? process.stderr : process.stdout).write(OVERVIEW);
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === '-v') {
