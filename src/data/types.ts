@@ -245,7 +245,7 @@ export interface ImageFolderOptions {
   /** Throw at the first file that is not a readable picture. Default false. */
   strict?: boolean;
   /** Labels in the order that the network knows. Default: those found, sorted by code point. */
-  labels?: readonly string[];
+  labels?: readonly string[] | undefined;
   /** Throw where training has fewer than two classes. Default true; data to evaluate or predict on needs one. */
   training?: boolean;
   /** Largest picture, in pixels. Default 100 million. */

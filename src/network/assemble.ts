@@ -10,7 +10,7 @@ import type { LoadReport } from './report.js';
 /** What all ways to a network share. */
 export interface NetworkOptions {
   /** Names of the outputs in order. Default: those of the file, else indices. */
-  labels?: readonly string[];
+  labels?: readonly string[] | undefined;
   /** Overrides what is said here of the file's or the architecture's preprocessing. */
   preprocessing?: Partial<Omit<Preprocessing, 'source'>>;
   /** 'cpu' (default) or 'auto'; 'cuda' is ERR_DEVICE in this build. */

@@ -26,7 +26,7 @@ export interface FromGraphOptions extends NetworkOptions {
   /** What the outputs mean. Default: 'regression' where `targets` are given, else 'single'. */
   kind?: HeadKind;
   /** Names of the numbers of a regression network. */
-  targets?: readonly string[];
+  targets?: readonly string[] | undefined;
   /** Numbers given for a sample. Default: those of the last layer, where it is linear or a convolution. */
   outputs?: number;
   /** Size of the pictures, for a head's features and the summary. Default: from the input's shape. */

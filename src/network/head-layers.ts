@@ -10,9 +10,9 @@ export type HeadLayer =
 /** What `replaceHead` makes. */
 export interface HeadOptions {
   /** Names of the outputs of a `single` or `multi` head, in order. */
-  labels?: readonly string[];
+  labels?: readonly string[] | undefined;
   /** Names of the numbers of a `regression` head, in order (instead of `labels`). */
-  targets?: readonly string[];
+  targets?: readonly string[] | undefined;
   /** Number of outputs where no names are known. */
   outputs?: number;
   /** Default: 'regression' where `targets` are given, else 'single'. */

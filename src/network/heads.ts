@@ -6,9 +6,10 @@ import { featureShape } from './features.js';
 import { freshName, producer, reshaped, tensorOf, tensors, upTo } from './graph-edit.js';
 import { presetLayers } from './head-layers.js';
 import type { HeadLayer, HeadOptions } from './head-layers.js';
-import { matchesName, noMatch } from './patterns.js';
+import { matchesName } from './patterns.js';
 import { LoadReport } from './report.js';
 import type { HeadDescription, HeadKind } from './types.js';
+import { lastValue } from './values.js';
 
 /** What a new head is put on. */
 export interface Headed {
@@ -123,14 +124,6 @@ function stacked(net: Headed, options: HeadOptions, outputs: Outputs): HeadEdit 
   );
   const fresh = new Set(tensors(top).map((tensor) => tensor.name));
   return edit(net, graph, fresh, [...left, name], outputs, { classifier: top.outputs[0]!, boundary });
-}
-
-/** The value that a layer ends with: that of its last node. */
-function lastValue(graph: GraphDescription, layer: unknown): string {
-  const names = graph.nodes.map(({ name }) => name);
-  const found = typeof layer === 'string' ? names.filter((name) => matchesName(layer, name)).at(-1) : undefined;
-  if (found === undefined) throw noMatch(layer, names, 'a layer');
-  return found;
 }
 
 function checkLast(layers: readonly HeadLayer[], outputs: number): void {

@@ -5,10 +5,11 @@ import type { Network } from './network.js';
 import type { RunReply } from './plans.js';
 import { arrayOf, STORAGE } from './tensors.js';
 import type { Batch, LossOptions, RandomOptions, Tensor, Update } from './types.js';
+import { valueNamed } from './values.js';
 
 /** Options of `net.forward`. */
 export interface ForwardOptions {
-  /** Values wanted instead of the outputs: names of layers, as `summary` lists them. */
+  /** Values wanted instead of the outputs: layers, as `summary` lists them; 'layer2' is what that stage ends with. */
   outputs?: readonly string[];
   signal?: AbortSignal;
 }
@@ -40,7 +41,8 @@ export interface GradientsResult extends StepResult {
 
 /** See `Network.forward`. */
 export async function forward(net: Network, batch: Batch, options: ForwardOptions): Promise<Record<string, Tensor>> {
-  const outputs = options.outputs && [...options.outputs];
+  const wanted = options.outputs?.map((name) => [name, valueNamed(net.graph, name)] as const);
+  const outputs = wanted && [...new Set(wanted.map(([, value]) => value))];
   const inputs = namedInputs(net.graph, batch);
   checkInputs(net.graph, outputs ?? net.graph.outputs, inputs);
   const { reply, buffers } = await net.execute(
@@ -49,7 +51,8 @@ export async function forward(net: Network, batch: Batch, options: ForwardOption
     {},
     { ...(outputs && { outputs }), signal: options.signal },
   );
-  return received(reply, buffers).outputs;
+  const values = received(reply, buffers).outputs;
+  return wanted ? Object.fromEntries(wanted.map(([name, value]) => [name, values[value]!])) : values;
 }
 
 /** See `Network.gradients`. */

@@ -238,6 +238,7 @@ export class Network {
   /**
    * One inference of the whole network.
    * @returns the outputs (or the values named in `options.outputs`) by name
+   * @throws ERR_NO_MATCH no such value; ERR_INPUT
    */
   forward(batch: Batch, options: ForwardOptions = {}): Promise<Record<string, Tensor>> {
     return forward(this, batch, options);

@@ -1,13 +1,14 @@
 import type { Dataset, SkippedFile } from '../data/types.js';
 import { ThawError } from '../errors.js';
 import type { Network } from '../network/network.js';
+import { valueNamed } from '../network/values.js';
 import { toDataset } from './predict.js';
 import type { PredictInput } from './predict.js';
 import { inferAll } from './read.js';
 import type { ReadOptions } from './read.js';
 
 export interface FeatureOptions extends ReadOptions {
-  /** Layer whose value is wanted, as `summary()` lists them. Default: the end of the body, averaged over height and width. */
+  /** Layer whose value is wanted, as `summary()` lists them; 'layer2' is what that stage ends with. Default: the end of the body, averaged over height and width. */
   layer?: string;
   /** Average over height and width. Default: true without `layer`, else false. */
   pool?: boolean;
@@ -32,7 +33,7 @@ export async function features(
   input: PredictInput | readonly PredictInput[] | Dataset,
   options: FeatureOptions = {},
 ): Promise<Features> {
-  const layer = options.layer ?? net.head.boundary;
+  const layer = options.layer === undefined ? net.head.boundary : valueNamed(net.graph, options.layer);
   if (layer === '')
     throw new ThawError(
       'ERR_OPTION',
