@@ -13,7 +13,12 @@ interface Stored {
 interface Case {
   parameters: Record<string, Stored>;
   frozen: string[];
-  steps: { inputs: Record<string, Stored>; losses: number[]; gradients: Record<string, Stored>; states: Record<string, Stored> }[];
+  steps: {
+    inputs: Record<string, Stored>;
+    losses: number[];
+    gradients: Record<string, Stored>;
+    states: Record<string, Stored>;
+  }[];
 }
 
 /** The graphs; parameters bear the names and shapes that general.py gives them. */
@@ -103,7 +108,9 @@ const GRAPHS: Record<string, (g: GraphBuilder) => string[]> = {
 let cases: Record<string, Case> = {};
 beforeAll(() => {
   const script = path.join(import.meta.dirname, 'general.py');
-  cases = JSON.parse(execFileSync('/usr/bin/python3', [script], { encoding: 'utf8', maxBuffer: 1 << 26 })) as typeof cases;
+  cases = JSON.parse(
+    execFileSync('/usr/bin/python3', [script], { encoding: 'utf8', maxBuffer: 1 << 26 }),
+  ) as typeof cases;
 });
 
 function bytes(stored: Stored, dtype: string): ArrayBufferView {
@@ -113,18 +120,35 @@ function bytes(stored: Stored, dtype: string): ArrayBufferView {
 
 function expectClose(actual: ArrayLike<number>, wanted: number[], what: string) {
   const size = Math.max(...wanted.map(Math.abs), 1e-3);
-  wanted.forEach((w, i) => expect(Math.abs(actual[i]! - w) / size, `${what}[${i}]: ${actual[i]} for ${w}`).toBeLessThan(2e-5));
+  wanted.forEach((w, i) =>
+    expect(Math.abs(actual[i]! - w) / size, `${what}[${i}]: ${actual[i]} for ${w}`).toBeLessThan(2e-5),
+  );
 }
 
-const shapesOf = (stored: Record<string, Stored>) => Object.fromEntries(Object.entries(stored).map(([k, v]) => [k, v.shape]));
+const shapesOf = (stored: Record<string, Stored>) =>
+  Object.fromEntries(Object.entries(stored).map(([k, v]) => [k, v.shape]));
 
-async function putParameters(session: ReturnType<typeof createSession>, graph: GraphDescription, stored: Record<string, Stored>) {
+async function putParameters(
+  session: ReturnType<typeof createSession>,
+  graph: GraphDescription,
+  stored: Record<string, Stored>,
+) {
   const tensors = Object.entries(stored).map(([name, t]) => ({ name, dtype: 'F32' as const, shape: t.shape }));
-  await session.submit('put', { tensors }, Object.values(stored).map((t) => bytes(t, 'f32')));
+  await session.submit(
+    'put',
+    { tensors },
+    Object.values(stored).map((t) => bytes(t, 'f32')),
+  );
   const rest = graph.states.filter((s) => !(s.name in stored));
   if (rest.length === 0) return;
-  const zeros = rest.map((s) => (s.dtype === 'i64' ? new BigInt64Array(1) : new Float32Array(s.shape.reduce((a, b) => a * b, 1))));
-  const described = rest.map((s) => ({ name: s.name, dtype: s.dtype === 'i64' ? ('I64' as const) : ('F32' as const), shape: s.shape }));
+  const zeros = rest.map((s) =>
+    s.dtype === 'i64' ? new BigInt64Array(1) : new Float32Array(s.shape.reduce((a, b) => a * b, 1)),
+  );
+  const described = rest.map((s) => ({
+    name: s.name,
+    dtype: s.dtype === 'i64' ? ('I64' as const) : ('F32' as const),
+    shape: s.shape,
+  }));
   await session.submit('put', { tensors: described }, zeros);
 }
 
@@ -146,8 +170,14 @@ describe.each(Object.keys(GRAPHS))('%s', (name) => {
         const values = new Map<string, ArrayBufferView>();
         for (const input of graph.inputs) values.set(input.name, bytes(step.inputs[input.name]!, input.dtype));
         const from = embed.inputs.map((i: { name: string }) => i.name);
-        const cut = await session.submit('run', { plan: embed.plan, inputs: from }, from.map((n: string) => values.get(n)!));
-        cut.reply.outputs.forEach((o: { name: string }, i: number) => values.set(o.name, new Uint8Array(cut.buffers[i]!)));
+        const cut = await session.submit(
+          'run',
+          { plan: embed.plan, inputs: from },
+          from.map((n: string) => values.get(n)!),
+        );
+        cut.reply.outputs.forEach((o: { name: string }, i: number) =>
+          values.set(o.name, new Uint8Array(cut.buffers[i]!)),
+        );
 
         const names: string[] = plan.inputs.map((i: { name: string }) => i.name);
         const request = {
@@ -158,10 +188,17 @@ describe.each(Object.keys(GRAPHS))('%s', (name) => {
           // A rate of zero commits the states and leaves the weights alone.
           update: { optimizer: 'sgd', learningRate: 0, momentum: 0, weightDecay: 0 },
         };
-        const result = await session.submit('run', request, names.map((n) => values.get(n)!));
+        const result = await session.submit(
+          'run',
+          request,
+          names.map((n) => values.get(n)!),
+        );
         expectClose(result.reply.losses, step.losses, 'losses');
         const got = new Map<string, Float32Array>(
-          result.reply.gradients.map((t: { name: string }, i: number) => [t.name, new Float32Array(result.buffers[i]!)]),
+          result.reply.gradients.map((t: { name: string }, i: number) => [
+            t.name,
+            new Float32Array(result.buffers[i]!),
+          ]),
         );
         expect([...got.keys()].sort()).toEqual(Object.keys(step.gradients).sort());
         for (const [parameter, gradient] of Object.entries(step.gradients))
@@ -172,7 +209,7 @@ describe.each(Object.keys(GRAPHS))('%s', (name) => {
         }
         if (name === 'cut inside a residual block')
           // Two values: what the trained convolution reads, and the shortcut around it.
-          expect(plan.cut.map((c: { name: string }) => c.name)).toEqual(['relu1', 'ds']);
+          expect(plan.cut?.map((c: { name: string }) => c.name)).toEqual(['relu1', 'ds']);
         if (name === 'embedding rows')
           // Nothing of the size of the vocabulary: the gradient stays rows.
           expect(plan.launches.map((l: { op: string }) => l.op)).not.toContain('scatter_rows');

@@ -12,7 +12,13 @@ function readNpy(file: string): Tensor {
   const header = bytes.readUInt16LE(8);
   const shape = /'shape': \(([^)]*)\)/.exec(bytes.toString('latin1', 10, 10 + header))![1]!;
   const data = bytes.buffer.slice(bytes.byteOffset + 10 + header, bytes.byteOffset + bytes.byteLength);
-  return { data: new Float32Array(data as ArrayBuffer), shape: shape.split(',').filter((d) => d.trim()).map(Number) };
+  return {
+    data: new Float32Array(data as ArrayBuffer),
+    shape: shape
+      .split(',')
+      .filter((d) => d.trim())
+      .map(Number),
+  };
 }
 
 async function scores(net: Network, image: Tensor): Promise<Float32Array> {
@@ -38,7 +44,9 @@ describe.skipIf(!squeezenet)('SqueezeNet 1.1', () => {
   );
 
   it('sees a giant panda', async () => {
-    const labels = readFileSync(sharedPath('data', 'test-photos', 'labels', 'labels1000.txt')!, 'utf8').trim().split('\n');
+    const labels = readFileSync(sharedPath('data', 'test-photos', 'labels', 'labels1000.txt')!, 'utf8')
+      .trim()
+      .split('\n');
     const net = await load(path.join(squeezenet!, 'squeezenet1_1.pth'), { labels });
     const [best] = await net.predict(sharedPath('data', 'test-photos', 'panda.jpg')!);
     expect(best!.label).toContain('giant panda');

@@ -16,7 +16,12 @@ export const demo: CliCommand = {
     text: 'The main job without any data of your own: draws pictures of twelve vegetables, fruits and leaves, trains a small network on them, and transfers it to cucumbers and zucchini, which it never saw, with 43 pictures each. Writes a page with curves and answers.',
     flags: [
       { name: 'out', kind: 'text', value: 'FILE', text: "The page. Default 'thaw-demo.html'." },
-      { name: 'seeds', kind: 'number', value: 'N', text: 'Draws of training pictures that each method learns from. Default 5.' },
+      {
+        name: 'seeds',
+        kind: 'number',
+        value: 'N',
+        text: 'Draws of training pictures that each method learns from. Default 5.',
+      },
     ],
     examples: ['thaw demo', 'thaw demo --seeds 2 --out page.html'],
   },
@@ -49,12 +54,20 @@ export function resultTable(result: DemoResult): string {
   const { target } = result;
   const rows = METHODS.map((method) => {
     const s = summariseMethod(result.trials, method);
-    return [method, `${percent(s.accuracy.mean)} ± ${(100 * s.accuracy.deviation).toFixed(1)}`, `${s.seconds.toFixed(1)} s`, String(s.trainable)];
+    return [
+      method,
+      `${percent(s.accuracy.mean)} ± ${(100 * s.accuracy.deviation).toFixed(1)}`,
+      `${s.seconds.toFixed(1)} s`,
+      String(s.trainable),
+    ];
   });
   return [
     `${target.kinds.join(' or ')}: ${target.training} pictures to learn from, accuracy on ${target.heldOut} others, mean of ${new Set(result.trials.map((t) => t.seed)).size} draws`,
     '',
-    textTable([['', 'accuracy', 'time', 'trained numbers'], ['majority class', percent(target.majority), '', ''], ...rows], [1, 2, 3]),
+    textTable(
+      [['', 'accuracy', 'time', 'trained numbers'], ['majority class', percent(target.majority), '', ''], ...rows],
+      [1, 2, 3],
+    ),
   ].join('\n');
 }
 
@@ -70,5 +83,13 @@ function closing(result: DemoResult, out: string, seconds: number): string {
 function asJson(result: DemoResult, out: string, seconds: number) {
   const { examples: _examples, ...source } = result.source;
   const methods = Object.fromEntries(METHODS.map((method) => [method, summariseMethod(result.trials, method)]));
-  return { page: out, seconds, source, target: result.target, scratchRate: result.scratchRate, methods, trials: result.trials };
+  return {
+    page: out,
+    seconds,
+    source,
+    target: result.target,
+    scratchRate: result.scratchRate,
+    methods,
+    trials: result.trials,
+  };
 }

@@ -49,7 +49,18 @@ export async function demoPage(result: DemoResult): Promise<string> {
       rows: [['majority class', percent(target.majority), '', ''], ...rows],
       caption: `${target.training} pictures to learn from, accuracy on ${target.heldOut} others, mean and deviation of ${draws} draws. From scratch: twice the passes of the fine-tuned network, at the best of four learning rates.`,
     },
-    { kind: 'figures', figures: [{ svg: chartSvg(series, { title: 'Accuracy on held-out pictures, first draw', xLabel: 'epoch', yLabel: 'accuracy' }) }] },
+    {
+      kind: 'figures',
+      figures: [
+        {
+          svg: chartSvg(series, {
+            title: 'Accuracy on held-out pictures, first draw',
+            xLabel: 'epoch',
+            yLabel: 'accuracy',
+          }),
+        },
+      ],
+    },
     { kind: 'heading', text: 'Answers of the fine-tuned network' },
     { kind: 'figures', figures: await Promise.all(result.examples.map((e) => figure(e.picture, answerOf(e)))) },
   ]);
