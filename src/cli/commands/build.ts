@@ -24,12 +24,14 @@ export const build: CliCommand = {
       output.say('Configuring …');
       const require = createRequire(path.join(root, 'package.json'));
       // Node-API headers come from a package: the same for every version of Node.
-      const includes = (name: string) => path.resolve((require(name) as { include_dir: string }).include_dir);
+      const api = require('node-api-headers') as ApiHeaders;
+      const wrapper = require('node-addon-api') as { include_dir: string };
       const headers = [
-        `-DTHAW_NODE_API_INCLUDE=${includes('node-api-headers')}`,
-        `-DTHAW_NODE_ADDON_API_INCLUDE=${includes('node-addon-api')}`,
+        `-DTHAW_NODE_API_INCLUDE=${path.resolve(api.include_dir)}`,
+        `-DTHAW_NODE_ADDON_API_INCLUDE=${path.resolve(wrapper.include_dir)}`,
       ];
-      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', ...headers], signal);
+      const imports = process.platform === 'win32' ? importLibrary(api, work) : [];
+      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', ...headers, ...imports], signal);
       output.say('Compiling (a few minutes) …');
       await cmake(['--build', work, '--config', 'Release', '--parallel', String(jobs)], signal);
       const target = path.join(root, 'build', 'Release', 'thaw.node');
@@ -41,6 +43,18 @@ export const build: CliCommand = {
     }
   },
 };
+
+interface ApiHeaders {
+  include_dir: string;
+  def_paths: { node_api_def: string };
+}
+
+/** Windows links against a library made from the list of Node-API's functions. */
+function importLibrary({ def_paths }: ApiHeaders, work: string): string[] {
+  const library = path.join(work, 'node.lib');
+  const names = { NODELIB_DEF: path.resolve(def_paths.node_api_def), NODELIB_TARGET: library, LIB: library };
+  return Object.entries(names).map(([name, value]) => `-DCMAKE_JS_${name}=${value}`);
+}
 
 function cmake(args: string[], signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
