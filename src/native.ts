@@ -139,7 +139,7 @@ export interface NativeSession {
     buffers?: ArrayBufferView[],
     options?: SubmitOptions,
   ): Promise<Submitted<Commands[Name]['reply']>>;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what a command replies depends on its request
+  // What a command replies depends on its request
   submit(
     command: string,
     request: object,
@@ -233,7 +233,7 @@ class Session implements NativeSession {
     this.#native = native;
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the overloads of the interface say more
+  // The overloads of the interface say more
   async submit(
     command: string,
     request: object,

@@ -54,7 +54,7 @@ interface Described {
 
 export interface Submitted {
   command: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests differ by command
+  // Requests differ by command
   request: any;
   buffers: ArrayBufferView[];
 }
@@ -82,7 +82,7 @@ export class FakeSession implements NativeSession {
   }
 
   /** Requests of a command, in order. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests differ by command
+  // Requests differ by command
   of(command: string): any[] {
     return this.submitted.filter((one) => one.command === command).map(({ request }) => request);
   }
@@ -91,7 +91,7 @@ export class FakeSession implements NativeSession {
     this.disposed = true;
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the reply depends on the command
+  // The reply depends on the command
   async submit(
     command: string,
     request: any,
@@ -109,7 +109,7 @@ export class FakeSession implements NativeSession {
     return { reply: {}, buffers: [], ...handler(request, buffers) };
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests differ by command
+  // Requests differ by command
   readonly #handlers: Record<
     string,
     (request: any, buffers: ArrayBufferView[]) => { reply?: unknown; buffers?: ArrayBuffer[] }
