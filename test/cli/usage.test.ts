@@ -49,6 +49,7 @@ describe('wrong usage exits with 2 before any work', () => {
     ['an unknown flag', ['predict', 'm', 'p', '--colour'], '--colour'],
     ['no operand', ['predict', 'm'], 'PICTURE'],
     ['too many operands', ['inspect', 'a', 'b'], 'FILE'],
+    ['a number out of range', ['predict', 'm', 'p', '--top', '0'], '--top'],
     ['a missing flag', ['fit', folder], '--base'],
     ['no number', [...fit, '--epochs', 'many'], '--epochs'],
     ['a choice that is none', [...fit, '--optimizer', 'lbfgs'], 'adamw'],

@@ -17,7 +17,7 @@ export const evaluate: CliCommand = {
         name: 'labels',
         kind: 'text',
         value: 'LIST',
-        text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line.",
+        text: "Names of the outputs, in place of the model's own: 'a,b,c' or a file with one a line.",
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Pictures at a time. Default 32.' },
       { name: 'strict', kind: 'switch', text: 'Stop at the first file that cannot be read.' },

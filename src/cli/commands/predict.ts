@@ -16,7 +16,7 @@ export const predict: CliCommand = {
         name: 'labels',
         kind: 'text',
         value: 'LIST',
-        text: "Names of the outputs where the model has none: 'a,b,c' or a file with one a line.",
+        text: "Names of the outputs, in place of the model's own: 'a,b,c' or a file with one a line.",
       },
     ],
     examples: [
@@ -28,10 +28,12 @@ export const predict: CliCommand = {
     const [model, ...pictures] = operands;
     if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
     const labels = readLabels(text(values, 'labels'));
+    const top = number(values, 'top');
+    if (top !== undefined && !(Number.isInteger(top) && top >= 1))
+      throw new UsageError(`expected a whole number, 1 or more, for --top, received ${top}`);
     const threads = number(values, 'threads');
     const net = await load(model, { signal, ...(labels && { labels }), ...(threads !== undefined && { threads }) });
     try {
-      const top = number(values, 'top');
       const results = await runPredict(net, pictures, { signal, ...(top !== undefined && { top }) });
       const predictions = pictures.map((file, i) =>
         net.head.kind === 'regression' ? { file, values: results[i] } : { file, labels: results[i] },
