@@ -57,7 +57,8 @@ export function readArguments(command: CommandHelp, args: string[]): Arguments {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true, allowNegative: true });
     return { operands: positionals, values: values as Values };
   } catch (error) {
-    throw new UsageError((error as Error).message.split('\n')[0]);
+    // What Node's sentence goes on with is about operands that begin with a dash.
+    throw new UsageError((error as Error).message.split(/\n|\. To /)[0]);
   }
 }
 

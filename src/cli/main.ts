@@ -102,9 +102,9 @@ function described(error: unknown): { code: string; message: string } {
   return { code: 'ERR_UNEXPECTED', message: stack ?? String(error) };
 }
 
-// A reader that has seen enough (`thaw inspect FILE | head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
-});
+// A reader that has seen enough (`thaw fit … --json --events | head -1`) is no failure, and no reason to leave work undone.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 process.exitCode = await main(process.argv.slice(2)).catch(fail);

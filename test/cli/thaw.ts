@@ -5,7 +5,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const MAIN = path.join(root, 'dist', 'cli', 'main.js');
+export const MAIN = path.join(root, 'dist', 'cli', 'main.js');
 
 export interface Ended {
   code: number | null;
