@@ -38,7 +38,7 @@ function command(help: CommandHelp): string {
     '',
     `\`thaw ${help.name} ${help.operands}`.trimEnd() + '`',
     '',
-    help.text,
+    wrapped(help.text),
     '',
     ...(help.flags.length > 0 ? [flagTable(help.flags), ''] : []),
     'Examples:',
@@ -48,6 +48,9 @@ function command(help: CommandHelp): string {
     '```',
   ].join('\n');
 }
+
+/** Prose in lines of 120 columns. */
+const wrapped = (text: string): string => text.replaceAll(/(?=.{121})(.{1,120}) /g, '$1\n');
 
 function flagTable(flags: readonly Flag[]): string {
   const name = ({ name, kind, value }: Flag): string =>
