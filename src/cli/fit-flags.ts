@@ -67,6 +67,12 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 
+/** The default of the recipe, where it has another. */
+function fineTuned(name: Option): string {
+  const other = (FINE_TUNE_DEFAULTS as Partial<Record<Option, { value: unknown }>>)[name];
+  return other ? ` With --recipe fine-tune: ${String(other.value)}.` : '';
+}
+
 const valueOf = ({ value }: { value?: string }) => (value === undefined ? {} : { value });
 
 /** The flags of `thaw fit` that are options of `fit`. */
@@ -76,16 +82,24 @@ export const FIT_FLAGS: readonly Flag[] = (Object.keys(FIT_DEFAULTS) as Option[]
     const form = FORMS[name] ?? { kind: 'number' as const, value: 'N' };
     const { value, text: sentence } = FIT_DEFAULTS[name] as { value: unknown; text: string };
     const shown = value === undefined || form.kind === 'switch' || form.text ? '' : ` Default ${String(value)}.`;
-    return { name: kebab(name), kind: form.kind, text: `${form.text ?? sentence}${shown}`, ...valueOf(form) };
+    return {
+      name: kebab(name),
+      kind: form.kind,
+      text: `${form.text ?? sentence}${shown}${fineTuned(name)}`,
+      ...valueOf(form),
+    };
   });
 
+type FineTuneOption = keyof typeof FINE_TUNE_DEFAULTS;
+const FINE_TUNE_ONLY = (Object.keys(FINE_TUNE_DEFAULTS) as FineTuneOption[]).filter(
+  (name) => !Object.hasOwn(FIT_DEFAULTS, name),
+);
+
 /** What `fineTune` has on top of them. */
-export const FINE_TUNE_FLAGS: readonly Flag[] = Object.entries(FINE_TUNE_DEFAULTS).map(([name, { value, text }]) => ({
-  name: kebab(name),
-  kind: 'number',
-  value: 'N',
-  text: `With --recipe fine-tune: ${text} Default ${value}.`,
-}));
+export const FINE_TUNE_FLAGS: readonly Flag[] = FINE_TUNE_ONLY.map((name) => {
+  const { value, text } = FINE_TUNE_DEFAULTS[name];
+  return { name: kebab(name), kind: 'number', value: 'N', text: `With --recipe fine-tune: ${text} Default ${value}.` };
+});
 
 /** What the recipe decides by itself. */
 const RECIPE_DECIDES = ['learning-rate', 'schedule', 'freeze', 'unfreeze'];
@@ -96,9 +110,8 @@ export function fineTuneOptions(
 ): Pick<FineTuneOptions, 'freezeEpochs' | 'baseLearningRate' | 'rateRatio'> {
   const against = RECIPE_DECIDES.find((name) => values[name] !== undefined);
   if (against) throw new UsageError(`--recipe fine-tune chooses --${against} by itself: leave it out`);
-  const names = Object.keys(FINE_TUNE_DEFAULTS) as (keyof typeof FINE_TUNE_DEFAULTS)[];
   return Object.fromEntries(
-    names.flatMap((name) => (values[kebab(name)] === undefined ? [] : [[name, number(values, kebab(name))]])),
+    FINE_TUNE_ONLY.flatMap((name) => (values[kebab(name)] === undefined ? [] : [[name, number(values, kebab(name))]])),
   );
 }
 
