@@ -13,13 +13,13 @@ const GiB = 1024 ** 3;
 
 /** The options of `fit`, in the order of the documentation. */
 export const FIT_DEFAULTS = {
-  epochs: { value: 5, text: 'Passes over the training data, 1 or more.' },
+  epochs: { value: 20, text: 'Passes over the training data, 1 or more.' },
   batch: {
-    value: 32,
+    value: 16,
     text: 'Samples a batch; more than the data has is all of it. A last batch of one joins the one before it.',
   },
   learningRate: {
-    value: 1e-3,
+    value: 2e-3,
     text: 'Rate at the peak of the schedule: a number, or layerwise(low, high) from the lowest layer to the head.',
   },
   optimizer: {
@@ -90,9 +90,10 @@ export const FIT_DEFAULTS = {
 
 /** What `fineTune` has on top of the options of `fit`, and where its defaults differ. */
 export const FINE_TUNE_DEFAULTS = {
-  freezeEpochs: { value: 1, text: 'Epochs for the head alone, before everything is trained.' },
+  epochs: { value: 10, text: 'Passes with everything trained, after those of freezeEpochs.' },
+  freezeEpochs: { value: 10, text: 'Epochs for the head alone, before everything is trained.' },
   baseLearningRate: {
-    value: 2e-3,
+    value: 1e-3,
     text: 'Rate of the head while the body is frozen; half of it at the head afterwards.',
   },
   rateRatio: { value: 100, text: 'How many times lower the rate of the lowest layer is than that of the head.' },

@@ -16,8 +16,9 @@ export interface FineTuneOptions extends Omit<FitOptions, 'learningRate' | 'sche
 }
 
 /**
- * The recipe in one call (fastai's `fine_tune`, Howard and Gugger 2020): the head alone on the frozen body, then everything,
- * with rates that fall from the head to the lowest layer. `epochs` counts those of the second part.
+ * The recipe in one call (after fastai's `fine_tune`, Howard and Gugger 2020): the head alone on the frozen body, then
+ * everything, with rates that fall from the head to the lowest layer. `epochs` counts those of the second part. Epochs of the
+ * head cost little, since the body's features are cached: there are more of them than in fastai.
  */
 export function fineTune(net: Network, data: TrainingData, options: FineTuneOptions = {}): FitRun {
   const { freezeEpochs, baseLearningRate, rateRatio, ...rest } = withDefaults(options);
@@ -49,5 +50,11 @@ function withDefaults(options: FineTuneOptions) {
   if (!(baseLearningRate > 0))
     throw expected('ERR_OPTION', 'a number above 0', "option 'baseLearningRate'", baseLearningRate);
   if (!(rateRatio >= 1)) throw expected('ERR_OPTION', 'a number, 1 or more,', "option 'rateRatio'", rateRatio);
-  return { ...options, freezeEpochs, baseLearningRate, rateRatio };
+  return {
+    ...options,
+    epochs: options.epochs ?? FINE_TUNE_DEFAULTS.epochs.value,
+    freezeEpochs,
+    baseLearningRate,
+    rateRatio,
+  };
 }

@@ -1,4 +1,7 @@
-/** The job of the README on real photos: cucumbers against zucchini from 86 pictures, SqueezeNet 1.1, five seeds. */
+/**
+ * The job of the README on real photos: cucumbers against zucchini from 86 pictures, SqueezeNet 1.1, five seeds, all defaults.
+ * The defaults were chosen by cross-validation inside the 86; the 38 others only measure.
+ */
 import { readFileSync, rmSync, mkdtempSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -32,7 +35,7 @@ async function accuracy(net: Network): Promise<number> {
 
 const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
-describe.skipIf(!folder || !base)('cucumbers and zucchini from 86 pictures', () => {
+describe.skipIf(!folder || !base)('cucumbers and zucchini from 86 pictures', { timeout: 600_000 }, () => {
   it('has 86 pictures to train on and 38 held out', () => {
     expect(part('train').length).toBe(86);
     expect(part('test').length).toBe(38);
@@ -44,7 +47,7 @@ describe.skipIf(!folder || !base)('cucumbers and zucchini from 86 pictures', () 
       const net = await load(base!, { seed });
       net.freeze();
       net.replaceHead({ labels: ['cucumber', 'zucchini'] });
-      await net.fit(part('train'), { epochs: 8, seed });
+      await net.fit(part('train'), { seed });
       results.push(await accuracy(net));
       if (seed === 0) {
         const out = path.join(work, 'head.safetensors');
@@ -53,7 +56,9 @@ describe.skipIf(!folder || !base)('cucumbers and zucchini from 86 pictures', () 
       }
       net.dispose();
     }
-    console.log(`head only: ${results.map((r) => (100 * r).toFixed(1)).join(' ')}, mean ${(100 * mean(results)).toFixed(1)} %`);
+    console.log(
+      `head only: ${results.map((r) => (100 * r).toFixed(1)).join(' ')}, mean ${(100 * mean(results)).toFixed(1)} %`,
+    );
     expect(mean(results)).toBeGreaterThanOrEqual(0.84);
   });
 
@@ -62,11 +67,13 @@ describe.skipIf(!folder || !base)('cucumbers and zucchini from 86 pictures', () 
     for (const seed of SEEDS) {
       const net = await load(base!, { seed });
       net.replaceHead({ labels: ['cucumber', 'zucchini'] });
-      await net.fineTune(part('train'), { epochs: 6, batch: 16, seed });
+      await net.fineTune(part('train'), { seed });
       results.push(await accuracy(net));
       net.dispose();
     }
-    console.log(`fine-tuned: ${results.map((r) => (100 * r).toFixed(1)).join(' ')}, mean ${(100 * mean(results)).toFixed(1)} %`);
+    console.log(
+      `fine-tuned: ${results.map((r) => (100 * r).toFixed(1)).join(' ')}, mean ${(100 * mean(results)).toFixed(1)} %`,
+    );
     expect(mean(results)).toBeGreaterThanOrEqual(0.87);
   });
 });

@@ -70,22 +70,23 @@ function drawGround(random: Random): (x: number, y: number) => Rgb {
 }
 
 function compose(kind: Kind, random: Random): Scene {
-  const scale = 0.82 + random() * 0.3;
+  const scale = 0.88 + random() * 0.22;
   const hue = between(random, kind.hue);
   const saturation = between(random, kind.saturation);
   const lightness = between(random, kind.lightness);
   return {
     kind,
-    x: 0.5 + (random() - 0.5) * 0.22,
-    y: 0.5 + (random() - 0.5) * 0.22,
-    angle: random() * Math.PI * 2,
+    x: 0.5 + (random() - 0.5) * 0.14,
+    y: 0.5 + (random() - 0.5) * 0.14,
+    // Lying, as things lie on a table, the stem to either side.
+    angle: (random() < 0.5 ? 0 : Math.PI) + (random() - 0.5) * 1.2,
     length: between(random, kind.length) * scale,
     width: between(random, kind.width) * scale,
     bend: between(random, kind.bend),
     colour: hsl(hue, saturation, lightness),
     tipColour: hsl(hue + (kind.tip ?? 0), saturation, Math.min(0.9, lightness + (kind.tip ? 0.06 : 0))),
     light: random() * Math.PI * 2,
-    brightness: 0.72 + random() * 0.5,
+    brightness: 0.8 + random() * 0.4,
     tint: [1 + (random() - 0.5) * 0.16, 1, 1 + (random() - 0.5) * 0.16],
     noise: noiseField(random),
     ground: drawGround(random),
