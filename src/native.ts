@@ -52,6 +52,7 @@ export interface CompileReply {
   values?: (ValueDescription & { node: string })[];
 }
 
+/** Weight updates as the core takes them. Rates and decays by parameter name override the common ones. */
 export interface Update {
   optimizer: 'sgd' | 'adam' | 'adamw';
   learningRate: number;

@@ -8,21 +8,12 @@ import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
 import { classifierOf } from './heads.js';
 import { readMetadata } from './metadata.js';
+import type { SavedNetwork } from './metadata.js';
 import { nearest } from './patterns.js';
 import type { HeadDescription } from './types.js';
 
 /** A network without its weights. */
-export interface Design {
-  name: string;
-  architecture: { name: string; config: Record<string, unknown> } | null;
-  graph: GraphDescription;
-  head: HeadDescription;
-  labels: string[] | null;
-  preprocessing: Preprocessing | null;
-  layers: string[];
-  input: { channels: number; height: number; width: number } | null;
-  marks: { frozen: string[]; statistics: string[] };
-  aliases: Record<string, string>;
+export interface Design extends SavedNetwork {
   /** What names in the file begin with. */
   prefix: string;
   /** Tensors of a head that the file need not have. */

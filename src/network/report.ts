@@ -1,3 +1,5 @@
+import { textTable } from '../report/text.js';
+
 /** One tensor in a report. */
 export interface TensorReport {
   name: string;
@@ -29,14 +31,6 @@ export class LoadReport {
     );
     const summary = `${this.loaded.length} loaded, ${this.dropped.length} dropped, ${this.initialised.length} initialised, ${this.mismatched.length} mismatched`;
     if (rows.length === 0) return summary;
-    return `${summary}\n${table([['', 'tensor', 'network', 'file', ''], ...rows])}`;
+    return `${summary}\n${textTable([['', 'tensor', 'network', 'file', ''], ...rows])}`;
   }
-}
-
-/** Rows in aligned columns, two spaces apart; the columns in `right` are aligned to the right. */
-export function table(rows: string[][], right: number[] = []): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const cell = (text: string, column: number): string =>
-    right.includes(column) ? text.padStart(widths[column]!) : text.padEnd(widths[column]!);
-  return rows.map((row) => row.map(cell).join('  ').trimEnd()).join('\n');
 }

@@ -1,7 +1,7 @@
 import type { GraphDescription, NodeDescription } from '../graph/types.js';
 import { elements } from './tensors.js';
 import type { Network } from './network.js';
-import { table } from './report.js';
+import { textTable } from '../report/text.js';
 import type { Plan } from './types.js';
 
 /** Options of `net.summary`. */
@@ -66,7 +66,7 @@ export class Summary {
       `${this.name}: ${Object.entries(this.inputs)
         .map(([name, shape]) => `${name} [${shape.join(', ')}]`)
         .join(', ')}`,
-      table([head, ...rows], [3]),
+      textTable([head, ...rows], [3]),
       `parameters: ${thousands(this.total)}, trainable: ${thousands(this.trainable)}`,
       `memory: ${megabytes(held)} held, ${megabytes(run)} to predict${step === null ? '' : `, ${megabytes(step)} to train`} at these shapes`,
     ].join('\n');

@@ -2,6 +2,7 @@ import type { GraphDescription, GraphDType } from '../graph/types.js';
 import type { Preprocessing } from '../zoo/index.js';
 
 export type { Preprocessing };
+export type { Update } from '../native.js';
 
 /**
  * What a head answers. `single`: exactly one label a picture (softmax, cross-entropy). `multi`: any number of labels
@@ -113,23 +114,6 @@ export interface CompileOptions {
 export interface ExecuteOptions extends CompileOptions {
   /** Shapes of the graph's inputs, where they are not those of the tensors given. */
   shapes?: Record<string, number[]>;
-}
-
-/** Weight updates as the core takes them. Rates and decays by parameter name override the common ones. */
-export interface Update {
-  optimizer: 'sgd' | 'adam' | 'adamw';
-  learningRate: number;
-  rates?: Record<string, number>;
-  momentum?: number;
-  nesterov?: boolean;
-  beta1?: number;
-  beta2?: number;
-  eps?: number;
-  weightDecay?: number;
-  decays?: Record<string, number>;
-  l2sp?: { towards: string };
-  clipNorm?: number;
-  accumulate?: 'begin' | 'add' | 'last';
 }
 
 /** Random draws (dropout) depend on these and the name of the node alone. */

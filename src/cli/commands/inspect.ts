@@ -2,7 +2,7 @@ import { openCheckpoint } from '../../formats/checkpoint.js';
 import type { Checkpoint } from '../../formats/checkpoint.js';
 import { load } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
-import { table } from '../../network/report.js';
+import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
 import { flag, number, UsageError } from '../flags.js';
 import type { CliCommand } from './command.js';
@@ -71,7 +71,7 @@ function describeNetwork(net: Network) {
 
 function tensorTable(checkpoint: Checkpoint): string {
   const rows = [...checkpoint.tensors.values()].map((t) => [t.name, t.dtype, `[${t.shape.join(', ')}]`]);
-  return `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors\n\n${table([['tensor', 'type', 'shape'], ...rows])}`;
+  return `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors\n\n${textTable([['tensor', 'type', 'shape'], ...rows])}`;
 }
 
 function networkText(net: Network, checkpoint: Checkpoint): string {

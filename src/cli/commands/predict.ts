@@ -1,6 +1,6 @@
 import { load } from '../../network/load.js';
 import { predict as runPredict } from '../../train/predict.js';
-import { table } from '../../network/report.js';
+import { textTable } from '../../report/text.js';
 import { number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import type { CliCommand } from './command.js';
@@ -61,5 +61,5 @@ function predictionTable(pictures: string[], results: Answer[][]): string {
       answer.label,
     ]),
   );
-  return table(rows, [1]);
+  return textTable(rows, [1]);
 }
