@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 const PYTHON = process.env['THAW_PYTHON'] ?? '/usr/bin/python3';
 let torch: boolean | undefined;
@@ -24,4 +25,34 @@ export function python(script: string, ...args: string[]): string {
 export function temporaryFolder(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), 'thaw-'));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** A script that answers each line with a line. */
+export interface PythonServer {
+  /** Rejects with the script's error output where it ends instead. */
+  ask(line: string): Promise<string>;
+  end(): void;
+}
+
+/** Starts a script once for many questions; PyTorch takes seconds to load, and one thread unless told. */
+export function pythonServer(script: string, ...args: string[]): PythonServer {
+  const threads = { OMP_NUM_THREADS: String(availableParallelism()), OMP_WAIT_POLICY: 'passive' };
+  const env = { ...process.env, ...threads };
+  const child = spawn(PYTHON, [script, ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  child.stdin.on('error', () => {}); // the end of the process says more
+  const ended = new Promise<never>((_, reject) => {
+    child.once('close', (status) => reject(new Error(`${script} ended with ${status}: ${errors}`)));
+  });
+  ended.catch(() => {});
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async ask(line) {
+      child.stdin.write(`${line}\n`);
+      const answer = await lines.next();
+      return answer.done ? ended : answer.value;
+    },
+    end: () => void child.stdin.end(),
+  };
 }

@@ -1,18 +1,20 @@
-"""For an architecture: random weights, a batch, what PyTorch makes of it in float64, and the error of its float32.
+"""For architectures: random weights, a batch, what PyTorch makes of it in float64, and the error of its float32.
 
-    reference.py ARCHITECTURE FOLDER
+    reference.py FOLDER < names of architectures, one a line
 
-writes weights.safetensors (parameters and running statistics), and for batch norm 'frozen' and 'train' (dropout off)
-<mode>.json and <mode>.bin: the batch, its targets, the outputs and the gradient of every parameter of the mean
-cross-entropy. Tensors of more than SAMPLE elements are sampled at a stride that is prime, so that it meets every row.
+For each line writes into FOLDER, then prints a line of JSON: the files of weights and, for batch norm 'frozen' and
+'train' (networks that have none: 'plain'; dropout off), the batch, its targets, and a listing of <mode>.bin: the output,
+the loss and the gradient of every parameter of the mean cross-entropy. Tensors of more than SAMPLE elements are sampled at a
+stride that is prime, so that it meets every row.
 
-A float32 that lands on the other side of a relu's corner than its float64 changes a gradient by far more than rounding
-does, by chance. So of several batches the one is taken whose values lie the farthest from the corners. The search takes
-long; batches.json keeps its result, and `reference.py --search ARCHITECTURE…` renews it.
+PyTorch's error is the largest of three float32 runs that sum in different orders (oneDNN, PyTorch's own kernels, the
+batch turned round): on sixteen numbers a single run may come out exact by luck.
 """
 
+import contextlib
+import copy
 import json
-import pathlib
+import math
 import struct
 import sys
 import warnings
@@ -22,25 +24,52 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from corners import leave_corners, margin
 from networks import make
 
 warnings.filterwarnings("ignore")
-SAMPLE = 1 << 16
-PRIMES = [2, 3, 5, 7, 11, 13, 17, 23, 31, 41, 53, 67, 83, 101, 131, 163, 199, 257, 331, 421, 541, 701, 907, 1181, 1531, 1999]
+SAMPLE = 1 << 14
+LARGE = 1 << 24
 CLASSES = 10
-TRIES = 40
-ENOUGH = 8.0  # distance to the nearest corner, in float32's usual errors
-BATCHES = pathlib.Path(__file__).with_name("batches.json")
+FAR = 16.0  # from every corner, in float32's usual errors; a pool's maxima may be closer in a first batch
+TRIES = 20
 
 
-def randomise(net):
-    """Weights that keep activations at one scale (He et al. 2015), biases and affine parameters that are not trivial."""
+@contextlib.contextmanager
+def undrawn():
+    """Layers made inside have no weights yet: drawing them twice takes longer than all the rest."""
+    names = ("kaiming_uniform_", "kaiming_normal_", "uniform_", "normal_", "trunc_normal_")
+    saved = {name: getattr(nn.init, name) for name in names}
+    for name in names:
+        setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
+    yield
+    for name, function in saved.items():
+        setattr(nn.init, name, function)
+
+
+large = {}  # weights by file; the VGGs have the same ones
+
+
+def draw(folder, layer, gain):
+    """He et al. 2015: keeps activations at one scale. Large weights are drawn and written once a shape."""
+    weight, shape = layer.weight, tuple(layer.weight.shape)
+    if weight.numel() < LARGE:
+        return nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
+    path = f"{folder}/large-{shape[0]}-{shape[1]}.safetensors"
+    if path not in large:
+        generator = torch.Generator().manual_seed(sum(shape))
+        large[path] = nn.Parameter(torch.randn(*shape, generator=generator) * (gain / math.sqrt(shape[1])))
+        write_safetensors(path, {"weight": large[path].detach()})
+    layer.weight = large[path]
+
+
+def randomise(folder, net):
+    """Weights that keep activations at one scale, biases and affine parameters that are not trivial."""
     layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     for layer in layers:
-        nn.init.kaiming_normal_(layer.weight)
+        draw(folder, layer, math.sqrt(2) if layer is not layers[-1] else 1)
         if layer.bias is not None:
             nn.init.normal_(layer.bias, std=0.1)
-    nn.init.kaiming_normal_(layers[-1].weight, nonlinearity="linear")
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.5, 1.0)
@@ -72,104 +101,64 @@ def set_mode(net, mode):
             module.eval()
 
 
-def watch(net):
-    """Collects what goes into every layer with corners."""
-    seen = []
-    kinds = (nn.ReLU, nn.ReLU6, nn.MaxPool2d)
-    for module in net.modules():
-        if isinstance(module, kinds):
-            module.register_forward_pre_hook(lambda m, x: seen.append((m, x[0].detach().double().clone())))
-    return seen
-
-
-def distances(module, x):
-    if not isinstance(module, nn.MaxPool2d):
-        return torch.cat([x.abs().flatten(), (x - 6).abs().flatten()]) if isinstance(module, nn.ReLU6) else x.abs()
-    size, step, pad = module.kernel_size, module.stride, module.padding
-    x = F.pad(x, (pad, pad, pad, pad), value=-1e30)
-    windows = x.unfold(2, size, step).unfold(3, size, step).flatten(4)
-    best = windows.topk(2, dim=-1).values
-    gap = (best[..., 0] - best[..., 1])[best[..., 0] > 0]  # a window of zeros passes no gradient through its relu
-    return gap if gap.numel() else torch.ones(1)
-
-
-def margin(exact, seen64, single, seen32, batch):
-    seen64.clear(), seen32.clear()
-    with torch.no_grad():
-        exact(batch.double()), single(batch)
-    smallest = float("inf")
-    for (module, x64), (_, x32) in zip(seen64, seen32):
-        error = (x64 - x32).pow(2).mean().sqrt().item()
-        if error > 0:
-            smallest = min(smallest, distances(module, x64).min().item() / error)
-    return smallest
-
-
-def batch_of(seed, shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def search(name, mode):
-    """(seed, distance) of the batch whose values stay the farthest from corners."""
-    _, nets, shape = prepare(name)
-    nets[0].double()
-    for net in nets:
-        set_mode(net, mode)
-    seen = [watch(net) for net in nets]
-    best = (-1, -1.0)
-    for seed in range(TRIES):
-        # In mode 'train' the running statistics drift with each try; nothing that is measured here reads them.
-        distance = margin(nets[0], seen[0], nets[1], seen[1], batch_of(seed, shape))
-        best = max(best, (seed, distance), key=lambda b: b[1])
-        if distance > ENOUGH:
-            break
-    return best
+def sampled(tensor):
+    flat = tensor.flatten()
+    stride = -(-flat.numel() // SAMPLE)
+    while stride > 1 and any(stride % p == 0 for p in range(2, math.isqrt(stride) + 1)):
+        stride += 1
+    return flat[::stride].double().numpy(), stride
 
 
 def run(net, batch, target):
-    net.zero_grad()
+    net.zero_grad(set_to_none=True)
     outputs = net(batch)
     loss = F.cross_entropy(outputs, target)
     loss.backward()
-    results = {"output": outputs.detach(), "loss": loss.detach()}
-    results.update({"gradient/" + k: p.grad.clone() for k, p in net.named_parameters()})
-    return results
+    tensors = {"output": outputs.detach(), "loss": loss.detach()}
+    tensors.update({"gradient/" + k: p.grad for k, p in net.named_parameters()})
+    return {name: (list(t.shape), *sampled(t)) for name, t in tensors.items()}
 
 
 def run_variously(net, batch, target):
-    """The same sums in three orders: on sixteen numbers a single run may come out exact by luck."""
     yield run(net, batch, target)
     with torch.backends.mkldnn.flags(enabled=False):
         yield run(net, batch, target)
     turned = run(net, batch.flip(0), target.flip(0))
-    yield {**turned, "output": turned["output"].flip(0)}
+    shape, output, stride = turned["output"]
+    yield {**turned, "output": (shape, output.reshape(shape)[::-1].flatten(), stride)}
 
 
-def sampled(tensor):
-    flat = tensor.flatten()
-    stride = 1 if flat.numel() <= SAMPLE else next(p for p in PRIMES if flat.numel() / p <= SAMPLE)
-    return flat[::stride].double().numpy(), stride
+def batch_for(mode, exact, single, shape):
+    """A batch, and weights that keep it off the corners in both networks."""
+    biases = {k: v.detach().clone() for k, v in single.named_parameters() if v.dim() == 1}
+    for seed in range(TRIES):
+        batch = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+        exact.load_state_dict(biases, strict=False)
+        leave_corners(exact, batch.double())
+        moved = {k: v.detach().float() for k, v in exact.named_parameters() if v.dim() == 1}
+        exact.load_state_dict(moved, strict=False), single.load_state_dict(moved, strict=False)
+        distance = margin(exact, single, batch)
+        if distance > FAR:
+            return batch, moved, distance
+    raise SystemExit(f"no batch keeps off the corners in mode {mode}")
 
 
-def write_reference(folder, name, mode, seed):
-    weights, (exact, single), shape = prepare(name)
-    batch = batch_of(seed, shape)
-    exact.double()
+def write_mode(folder, mode, exact, single, shape):
     set_mode(exact, mode), set_mode(single, mode)
+    batch, moved, distance = batch_for(mode, exact, single, shape)
+    write_safetensors(f"{folder}/{mode}.safetensors", moved)
     target = torch.arange(shape[0]) * 3 % CLASSES
     wanted, own = run(exact, batch.double(), target), list(run_variously(single, batch, target))
     listing = []
     with open(f"{folder}/{mode}.bin", "wb") as file:
-        for key, value in wanted.items():
-            reference, stride = sampled(value)
-            error = max(np.linalg.norm(sampled(results[key])[0] - reference) for results in own)
-            listing.append({"name": key, "shape": list(value.shape), "stride": stride, "count": len(reference),
+        for key, (dimensions, reference, stride) in wanted.items():
+            error = max(np.linalg.norm(results[key][1] - reference) for results in own)
+            listing.append({"name": key, "shape": dimensions, "stride": stride, "count": len(reference),
                             "norm": float(np.linalg.norm(reference)), "torchError": float(error)})
-            file.write(reference.astype("<f8").tobytes())
-    with open(f"{folder}/{mode}.json", "w") as file:
-        json.dump({"shape": list(shape), "batch": batch.flatten().tolist(), "target": target.tolist(),
-                   "tensors": listing}, file)
-    write_safetensors(f"{folder}/weights.safetensors", weights)
+            reference.astype("<f8").tofile(file)
+    return {"mode": mode, "shape": list(shape), "batch": batch.flatten().tolist(), "target": target.tolist(),
+            "distance": distance, "weights": f"{folder}/{mode}.safetensors", "numbers": f"{folder}/{mode}.bin",
+            "tensors": listing}
 
 
 def write_safetensors(path, tensors):
@@ -183,36 +172,24 @@ def write_safetensors(path, tensors):
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors.values():
-            file.write(tensor.contiguous().numpy().astype(kinds[tensor.dtype][1]).tobytes())
+            tensor.contiguous().numpy().astype(kinds[tensor.dtype][1], copy=False).tofile(file)
 
 
-def prepare(name):
-    """Weights, two float32 networks that have them, and the shape of a batch."""
+def write_reference(folder, name):
     torch.manual_seed(11)
-    # Odd and unequal sides, and as small as the network allows: the fewer values, the farther they stay from corners.
+    # Odd and unequal sides, and as small as the network allows.
     shape = (2, 3, 65, 73) if name == "alexnet" else (2, 3, 17, 21) if name.startswith("cifar") else (2, 3, 33, 41)
-    first = make(name, num_classes=CLASSES)
-    calibrate(first, randomise(first), shape)
-    weights = {k: v.clone() for k, v in first.state_dict().items()}
-    second = make(name, num_classes=CLASSES)
-    second.load_state_dict(weights)
-    return weights, (first, second), shape
-
-
-def search_both(name):
-    found = {mode: search(name, mode) for mode in ("frozen", "train")}
-    return {mode: {"seed": seed, "distance": round(distance, 2)} for mode, (seed, distance) in found.items()}
+    with undrawn():
+        single = make(name, num_classes=CLASSES)
+    norms = randomise(folder, single)
+    calibrate(single, norms, shape)
+    shared = {k: path for path, w in large.items() for k, v in single.named_parameters() if v is w}
+    write_safetensors(f"{folder}/weights.safetensors", {k: v for k, v in single.state_dict().items() if k not in shared})
+    exact = copy.deepcopy(single).double()
+    modes = [write_mode(folder, mode, exact, single, shape) for mode in (("frozen", "train") if norms else ("plain",))]
+    return {"weights": f"{folder}/weights.safetensors", "large": shared, "modes": modes}
 
 
 if __name__ == "__main__":
-    batches = json.loads(BATCHES.read_text()) if BATCHES.exists() else {}
-    if sys.argv[1] == "--search":
-        for architecture in sys.argv[2:]:
-            batches[architecture] = search_both(architecture)
-            print(architecture, batches[architecture], flush=True)
-            BATCHES.write_text(json.dumps(batches, indent=2, sort_keys=True) + "\n")
-    else:
-        architecture, folder = sys.argv[1:]
-        chosen = batches.get(architecture) or search_both(architecture)
-        for mode in ("frozen", "train"):
-            write_reference(folder, architecture, mode, chosen[mode]["seed"])
+    for line in sys.stdin:
+        print(json.dumps(write_reference(sys.argv[1], line.strip())), flush=True)
