@@ -1,5 +1,6 @@
-// The cut of a convolution into bands and tasks. It follows from shapes alone; the results do not depend on it, since
-// every output is one chain of sums in one order (kernels/cpu/micro/conv2d_tile.h).
+// The cut of a convolution into bands and tasks. It follows from shapes alone. Bands and tasks do not change the results:
+// every output is summed in one order (kernels/cpu/micro/conv2d_tile.h), in chunks of input blocks that follow from the
+// kernel's size and the instruction set.
 #include <algorithm>
 
 #include "ops/conv2d_geometry.h"

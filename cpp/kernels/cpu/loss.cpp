@@ -153,11 +153,18 @@ void cross_entropy_backward_unit(const CrossEntropyBackward& args, const L& line
   const Targets targets = targets_of(loss, line, wrong);
   const V16 log_sum = line.per_line(loss.log_sum), factor = mul(scale, targets.mask);
   const M16 unused = equal(targets.mask, zero());
-  W16 total = wide_zero();
-  for (int64_t i = 0; i < line.steps(); ++i) total = wide_add(total, widen(coefficients(loss, line, targets, i)));
-  const V16 weight = line.joined_sum(total);
+  W16 coefficient_sum = wide_zero(), probability_sum = wide_zero();
   for (int64_t i = 0; i < line.steps(); ++i) {
-    const V16 probability = exp(sub(load_n(loss.scores + line.at(i), line.lanes(i)), log_sum));
+    coefficient_sum = wide_add(coefficient_sum, widen(coefficients(loss, line, targets, i)));
+    const V16 score = load_or(loss.scores + line.at(i), line.lanes(i), -__builtin_inff());
+    const V16 probability = exp(sub(score, log_sum));
+    probability_sum = wide_add(probability_sum, widen(probability));
+    store_n(args.dscores + line.at(i), probability, line.lanes(i));
+  }
+  // Divided by their sum, the probabilities lose the error that the rounding of log_sum gave to all of them.
+  const V16 weight = div(line.joined_sum(coefficient_sum), line.joined_sum(probability_sum));
+  for (int64_t i = 0; i < line.steps(); ++i) {
+    const V16 probability = load_n(args.dscores + line.at(i), line.lanes(i));
     const V16 slope = sub(mul(weight, probability), coefficients(loss, line, targets, i));
     store_n(args.dscores + line.at(i), select(unused, zero(), mul(factor, slope)), line.lanes(i));
   }

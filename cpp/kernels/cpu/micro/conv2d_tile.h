@@ -3,7 +3,8 @@
 // of weights at a time. Pixels lie 64 bytes apart, so all loads are at constant displacements.
 //
 // y[pixel][o] = activation(start + sum over blocks, taps, channels of x * w + residual), in exactly this order for
-// every pixel and every M: results do not depend on the tile that a pixel falls into.
+// every pixel and every M: results do not depend on the tile that a pixel falls into. Each call sums from zero (or the
+// bias) and then adds what y holds of earlier blocks: one chain through thousands of products would round off more.
 #include "kernels/cpu/micro/activate.h"
 
 namespace thaw {
@@ -23,7 +24,7 @@ struct Conv2dTile {
   const float* weights;
   float* y;
   const float* residual;   // like y, or null
-  const float* bias;       // 16 * NV floats; null: go on from y
+  const float* bias;       // 16 * NV floats; null: y holds the sum of earlier blocks
   const int64_t* offsets;  // floats from y to each pixel
   int64_t y_block;         // floats between blocks of the output
   int64_t x_block, blocks, tail;
@@ -55,6 +56,10 @@ THAW_NOINLINE void activate_pixels(float* y, const int64_t* offsets, int64_t pix
 
 template <int M, int NV>
 THAW_INLINE void finish_tile(const Conv2dTile& t, V16 (&sum)[M][NV]) {
+  if (!t.bias) {
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = add(load(t.y + t.offsets[i] + v * t.y_block), sum[i][v]);
+  }
   if (t.last && t.residual) {
     THAW_FOR (i, M)
       THAW_FOR (v, NV) sum[i][v] = add(sum[i][v], load(t.residual + t.offsets[i] + v * t.y_block));
@@ -78,7 +83,7 @@ THAW_NOINLINE void conv2d_tile(const Conv2dTile& t) {
       THAW_FOR (v, NV) sum[i][v] = load(t.bias + v * kLanes);
   } else {
     THAW_FOR (i, M)
-      THAW_FOR (v, NV) sum[i][v] = load(t.y + t.offsets[i] + v * t.y_block);
+      THAW_FOR (v, NV) sum[i][v] = zero();
   }
   const float* w = t.weights;
   const float* x = t.x;
