@@ -75,6 +75,13 @@ describe('the installed package', { timeout: 300_000 }, () => {
     expect(found).toEqual([]);
   });
 
+  it.runIf(process.platform === 'linux')('needs no newer glibc than 2.35, and no libstdc++', () => {
+    const binary = path.join(installed, 'prebuilds', `linux-${process.arch}`, 'thaw.glibc.node');
+    const wanted = [...run('objdump', ['-T', binary]).matchAll(/GLIBC_2\.(\d+)/g)].map((match) => Number(match[1]));
+    expect(Math.max(...wanted)).toBeLessThanOrEqual(35);
+    expect(run('objdump', ['-p', binary])).not.toContain('libstdc++');
+  });
+
   let bits: Answer | undefined;
   for (const major of [20, 22, 24, 26]) {
     it(`fits and predicts on JPEG files on Node ${major}, also in a worker and by require`, () => {
