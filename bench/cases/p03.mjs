@@ -1,0 +1,13 @@
+import { besideOnnxRuntime } from '../lib/forward.mjs';
+
+/** @type {import('../lib/case.mjs').Case} */
+export default {
+  name: 'P3',
+  title: 'forward, batch 16, fp32 on both sides',
+  async run(context) {
+    return [
+      await besideOnnxRuntime({ network: 'resnet50', must: 1.2, aim: 1.4 }, context),
+      await besideOnnxRuntime({ network: 'resnet18', must: 1.6, aim: 2 }, context),
+    ];
+  },
+};
