@@ -37,7 +37,9 @@ export interface PythonServer {
 /** Starts a script once for many questions; PyTorch takes seconds to load, and one thread unless told. */
 export function pythonServer(script: string, ...args: string[]): PythonServer {
   const threads = { OMP_NUM_THREADS: String(availableParallelism()), OMP_WAIT_POLICY: 'passive' };
-  const env = { ...process.env, ...threads };
+  // Tensors of hundreds of megabytes stay in the heap: fresh pages for each cost as much as the arithmetic.
+  const memory = { MALLOC_MMAP_THRESHOLD_: String(2 ** 32), MALLOC_TRIM_THRESHOLD_: String(2 ** 34) };
+  const env = { ...process.env, ...threads, ...memory };
   const child = spawn(PYTHON, [script, ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
   let errors = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
