@@ -27,6 +27,8 @@ export interface LoadOptions extends NetworkOptions {
   channels?: 1 | 3 | 4;
   /** Tensors of the file not to load; their places in the network are initialised. Patterns as in `freeze`. */
   drop?: NamePattern;
+  /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
+  weights?: string;
   /** Called as weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
@@ -43,7 +45,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   checkPath(file);
   checkOptions(options);
   checkAborted(options.signal);
-  const checkpoint = await openCheckpoint(file, { signal: options.signal });
+  const checkpoint = await openCheckpoint(file, { signal: options.signal, weights: options.weights });
   const design = designOf(checkpoint, options.architecture, options.labels?.length);
   const matching = matchTensors(checkpoint, design.graph, {
     prefix: design.prefix,
