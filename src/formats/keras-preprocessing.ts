@@ -29,12 +29,19 @@ export function publishedMode(name: string): KerasMode | undefined {
   return PUBLISHED.find(([pattern]) => pattern.test(name))?.[1];
 }
 
-export function preprocessingOf(mode: KerasMode, size: readonly [Size, Size]): Preprocessing {
-  return { ...NUMBERS[mode], ...sized(size), channels: 3, source: 'assumed' };
+/** Shorter side to the network's size and its middle, where the network takes squares: sides keep their ratio. */
+export function preprocessingOf(mode: KerasMode, [h, w]: readonly [Size, Size]): Preprocessing {
+  const square = h === w && h !== null ? { resize: h, crop: h } : {};
+  return { ...NUMBERS[mode], ...sized([h, w]), ...square, channels: 3, source: 'assumed' };
 }
 
 /** Of values 0 … 255 that the first layer turns into value · scale + offset. */
-export function scaledPreprocessing(scale: number[], offset: number[], channels: number, size: readonly [Size, Size]): Preprocessing | undefined {
+export function scaledPreprocessing(
+  scale: number[],
+  offset: number[],
+  channels: number,
+  size: readonly [Size, Size],
+): Preprocessing | undefined {
   if ((channels !== 1 && channels !== 3 && channels !== 4) || scale.some((s) => s === 0)) return undefined;
   const at = (values: number[], c: number): number => values[values.length === 1 ? 0 : c]!;
   const each = Array.from({ length: channels }, (_, c) => [at(scale, c), at(offset, c)] as const);
@@ -43,7 +50,7 @@ export function scaledPreprocessing(scale: number[], offset: number[], channels:
   return { mean, std: each.map(([s]) => 1 / (255 * s)), ...sized(size), channels, source: 'file' };
 }
 
-/** Keras loads pictures at the network's own size, sides as they come out. */
+/** Keras' data sets load pictures at the network's own size, sides as they come out. */
 function sized([h, w]: readonly [Size, Size]): Pick<Preprocessing, 'resize' | 'crop' | 'interpolation'> {
   return { resize: [h ?? 224, w ?? 224], crop: null, interpolation: 'bilinear' };
 }
