@@ -25,7 +25,8 @@ export function parseCfg(text: string, path: string): Section[] {
     if (line === '' || line.startsWith('#') || line.startsWith(';')) return;
     const where = `line ${i + 1} of '${path}'`;
     if (line.startsWith('[')) {
-      if (!line.endsWith(']') || sections.length >= MAX_SECTIONS) throw darknetFault('a section', where, line.slice(0, 80));
+      if (!line.endsWith(']') || sections.length >= MAX_SECTIONS)
+        throw darknetFault('a section', where, line.slice(0, 80));
       sections.push({ kind: line.slice(1, -1).toLowerCase(), line: i + 1, values: new Map() });
       return;
     }

@@ -1,7 +1,7 @@
 /**
- * A Darknet network as a graph. Layer i of the file (counted without [net]) is node `layers.<i>`, with `layers.<i>.weight`
- * and `.bias` or, normalised, `layers.<i>.norm.weight`, `.bias`, `.running_mean` and `.running_var`. Detection layers end
- * the body: what they read are the outputs.
+ * A Darknet network as a graph. Layer i of the file (counted without [net]) is node `layers.<i>`, with parameters
+ * `layers.<i>.weight` and `.bias` or, normalised, `layers.<i>.norm.weight`, `.bias`, `.running_mean` and `.running_var`.
+ * Detection layers end the body: what they read are the outputs.
  */
 import { ThawError } from '../errors.js';
 import { GraphBuilder } from '../graph/builder.js';
@@ -31,7 +31,9 @@ interface Value {
 
 /** Throws ERR_DARKNET, ERR_DARKNET_LAYER. */
 export function translate([net, ...layers]: Section[]): DarknetGraph {
-  const [channels, height, width] = ['channels', 'height', 'width'].map((key) => int(net!, key, key === 'channels' ? 3 : 0, 1));
+  const [channels, height, width] = ['channels', 'height', 'width'].map((key) =>
+    int(net!, key, key === 'channels' ? 3 : 0, 1),
+  );
   const walk = new Walk([channels!, height!, width!]);
   layers.forEach((section, i) => walk.layer(section, i));
   const graph = walk.build();
@@ -57,7 +59,8 @@ class Walk {
     const rule = RULES[section.kind];
     if (!rule || !Object.hasOwn(RULES, section.kind)) throw unsupported(section, `[${section.kind.slice(0, 80)}]`);
     this.#last = rule(this, section, `layers.${index}`, this.#last);
-    if (this.#last.shape.some((size) => !(size >= 1))) throw darknetFault('a picture', place(section), `sizes ${this.#last.shape}`);
+    if (this.#last.shape.some((size) => !(size >= 1)))
+      throw darknetFault('a picture', place(section), `sizes ${this.#last.shape}`);
     this.#values.push(this.#last);
   }
 
@@ -77,12 +80,19 @@ class Walk {
   }
 
   convolutional(section: Section, name: string, { value, shape: [c, h, w] }: Value): Value {
-    const [filters, kernel, groups] = [int(section, 'filters', 1, 1), int(section, 'size', 1, 1), int(section, 'groups', 1, 1)];
+    const [filters, kernel, groups] = [
+      int(section, 'filters', 1, 1),
+      int(section, 'size', 1, 1),
+      int(section, 'groups', 1, 1),
+    ];
     const stride: [number, number] = [this.#stride(section, 'stride_y'), this.#stride(section, 'stride_x')];
     const dilation = int(section, 'dilation', 1, 1);
-    if (['binary', 'xnor', 'flipped', 'antialiasing', 'share_index', 'deform'].some((key) => int(section, key, 0) !== 0))
+    if (
+      ['binary', 'xnor', 'flipped', 'antialiasing', 'share_index', 'deform'].some((key) => int(section, key, 0) !== 0)
+    )
       throw unsupported(section, 'a convolution of a special kind');
-    if (c % groups !== 0 || filters % groups !== 0) throw darknetFault(`a divisor of ${c} and ${filters}`, `groups of ${place(section)}`, groups);
+    if (c % groups !== 0 || filters % groups !== 0)
+      throw darknetFault(`a divisor of ${c} and ${filters}`, `groups of ${place(section)}`, groups);
     const padding = int(section, 'pad', 0) !== 0 ? Math.floor(kernel / 2) * dilation : int(section, 'padding', 0);
     const normal = int(section, 'batch_normalize', 0) !== 0;
     // In the file: bias (beta), then the statistics, then the kernel.
@@ -93,16 +103,29 @@ class Walk {
     if (normal) y = this.#g.node(`${name}.norm`, 'batch_norm', [y, ...after], { eps: EPSILON });
     const reach = dilation * (kernel - 1) + 1;
     const size = (length: number, step: number): number => Math.floor((length + 2 * padding - reach) / step) + 1;
-    return this.activated(section, name, { value: y, shape: [filters, size(h, stride[0]), size(w, stride[1])] }, 'logistic');
+    return this.activated(
+      section,
+      name,
+      { value: y, shape: [filters, size(h, stride[0]), size(w, stride[1])] },
+      'logistic',
+    );
   }
 
   #stride(section: Section, key: string): number {
     return int(section, key, int(section, 'stride', 1, 1), 1);
   }
 
-  #take(name: string, shape: number[], kind: 'parameter' | 'state' = 'parameter', start: 'zeros' | 'ones' | 'weight' = 'weight'): string {
+  #take(
+    name: string,
+    shape: number[],
+    kind: 'parameter' | 'state' = 'parameter',
+    start: 'zeros' | 'ones' | 'weight' = 'weight',
+  ): string {
     this.pieces.push({ name, shape });
-    const init = start === 'weight' && shape.length === 4 ? ({ kind: 'kaimingNormal', fan: 'in', gain: Math.SQRT2 } as const) : undefined;
+    const init =
+      start === 'weight' && shape.length === 4
+        ? ({ kind: 'kaimingNormal', fan: 'in', gain: Math.SQRT2 } as const)
+        : undefined;
     const plain = start === 'ones' ? ({ kind: 'ones' } as const) : ({ kind: 'zeros' } as const);
     return this.#g[kind](name, shape, init ?? plain);
   }
@@ -141,7 +164,8 @@ class Walk {
     const stride: [number, number] = [int(section, 'stride_y', step, 1), int(section, 'stride_x', step, 1)];
     const kernel = int(section, 'size', step, 1);
     const total = int(section, 'padding', kernel - 1);
-    if (int(section, 'maxpool_depth', 0) !== 0 || total > 2 * (kernel - 1)) throw unsupported(section, 'a pool of a special kind');
+    if (int(section, 'maxpool_depth', 0) !== 0 || total > 2 * (kernel - 1))
+      throw unsupported(section, 'a pool of a special kind');
     const before = Math.floor(total / 2);
     // What lies beyond the last window is never looked at.
     const padding: [number, number, number, number] = [before, before, total - before, total - before];
@@ -157,12 +181,14 @@ class Walk {
   route(section: Section, name: string): Value {
     const found = ints(section, 'layers').map((number) => this.at(section, number));
     const [, h, w] = found[0]!.shape;
-    if (found.some(({ shape }) => shape[1] !== h || shape[2] !== w)) throw darknetFault('pictures of one size', place(section), 'others');
+    if (found.some(({ shape }) => shape[1] !== h || shape[2] !== w))
+      throw darknetFault('pictures of one size', place(section), 'others');
     const groups = int(section, 'groups', 1, 1);
     const part = int(section, 'group_id', 0);
     const sliced = found.map(({ value, shape: [c] }, i) => {
       if (groups === 1) return { value, c };
-      if (c % groups !== 0 || part >= groups) throw darknetFault(`a divisor of ${c}`, `groups of ${place(section)}`, groups);
+      if (c % groups !== 0 || part >= groups)
+        throw darknetFault(`a divisor of ${c}`, `groups of ${place(section)}`, groups);
       const size = c / groups;
       const at = { axis: 1, start: part * size, end: (part + 1) * size };
       return { value: this.#g.slice(`${name}.part${i}`, value, at), c: size };
@@ -177,7 +203,8 @@ class Walk {
     let sum = value;
     ints(section, 'from').forEach((number, i, all) => {
       const from = this.at(section, number);
-      if (from.shape.join() !== shape.join()) throw unsupported(section, `a shortcut from [${from.shape}] to [${shape}]`);
+      if (from.shape.join() !== shape.join())
+        throw unsupported(section, `a shortcut from [${from.shape}] to [${shape}]`);
       sum = this.#g.add(i === all.length - 1 ? name : `${name}.${i}`, sum, from.value);
     });
     return this.activated(section, name, { value: sum, shape }, 'linear');
@@ -214,8 +241,22 @@ class Walk {
 
 type Rule = (walk: Walk, section: Section, name: string, last: Value) => Value;
 
-const rule = (kind: 'convolutional' | 'connected' | 'maxpool' | 'avgpool' | 'route' | 'shortcut' | 'upsample' | 'dropout' | 'softmax' | 'detection'): Rule =>
-  (walk, section, name, last) => walk[kind](section, name, last);
+const rule =
+  (
+    kind:
+      | 'convolutional'
+      | 'connected'
+      | 'maxpool'
+      | 'avgpool'
+      | 'route'
+      | 'shortcut'
+      | 'upsample'
+      | 'dropout'
+      | 'softmax'
+      | 'detection',
+  ): Rule =>
+  (walk, section, name, last) =>
+    walk[kind](section, name, last);
 
 const unchanged: Rule = (_walk, _section, _name, last) => last;
 

@@ -1,6 +1,6 @@
 /**
- * Darknet: a .cfg (the network) and a .weights file: major, minor, revision (i32), the number of pictures seen (u64 from
- * version 0.2 on, else i32), then float32 numbers layer by layer. Source: github.com/AlexeyAB/darknet, `src/parser.c`.
+ * Darknet: a .cfg (the network) and a .weights file: major, minor, revision (i32), the number of pictures seen (u64
+ * from version 0.2 on, else i32), then float32 numbers layer by layer. Source: github.com/AlexeyAB/darknet, `src/parser.c`.
  */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -56,7 +56,13 @@ async function beside(file: string, ending: string, what: string): Promise<strin
 
 async function readPair(sections: Section[], cfg: string, weights: RangeFile, main: string): Promise<FormatResult> {
   const name = path.basename(cfg, path.extname(cfg));
-  const plain: Checkpoint = { path: main, format: 'darknet', tensors: new Map(), metadata: { name }, aliases: new Map() };
+  const plain: Checkpoint = {
+    path: main,
+    format: 'darknet',
+    tensors: new Map(),
+    metadata: { name },
+    aliases: new Map(),
+  };
   let made: DarknetGraph;
   try {
     made = translate(sections);
@@ -79,7 +85,8 @@ async function readPair(sections: Section[], cfg: string, weights: RangeFile, ma
 async function readSections(cfg: RangeFile): Promise<Section[]> {
   if (cfg.size > MAX_CFG) throw darknetFault(`at most ${MAX_CFG} bytes`, `'${cfg.path}'`, `${cfg.size} bytes`);
   const text = (await cfg.read(0, cfg.size, 'network')).toString('utf8').replace(/^\ufeff/, '');
-  if (!/^\s*\[net(work)?\s*\]/im.test(text)) throw fault('ERR_FORMAT_UNKNOWN', 'a .cfg of Darknet', `'${cfg.path}'`, 'a text without [net]');
+  if (!/^\s*\[net(work)?\s*\]/im.test(text))
+    throw fault('ERR_FORMAT_UNKNOWN', 'a .cfg of Darknet', `'${cfg.path}'`, 'a text without [net]');
   return parseCfg(text, cfg.path);
 }
 
@@ -87,7 +94,8 @@ async function readSections(cfg: RangeFile): Promise<Section[]> {
 async function place(file: RangeFile, pieces: Piece[]): Promise<Map<string, TensorEntry>> {
   const head = await file.read(0, 12, 'header');
   const [major, minor] = [head.readInt32LE(0), head.readInt32LE(4)];
-  if (major < 0 || minor < 0 || major > 1000 || minor > 1000) throw darknetFault('a version', `'${file.path}'`, `${major}.${minor}`);
+  if (major < 0 || minor < 0 || major > 1000 || minor > 1000)
+    throw darknetFault('a version', `'${file.path}'`, `${major}.${minor}`);
   let offset = major * 10 + minor >= 2 ? 20 : 16;
   const tensors = new Map<string, TensorEntry>();
   for (const { name, shape } of pieces) {

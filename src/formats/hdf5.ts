@@ -38,7 +38,9 @@ interface Node {
 }
 
 interface H5Wasm {
-  ready: Promise<{ FS: { writeFile(path: string, bytes: Uint8Array): void; unlink(path: string): void } & object } & Handler>;
+  ready: Promise<
+    { FS: { writeFile(path: string, bytes: Uint8Array): void; unlink(path: string): void } & object } & Handler
+  >;
   File: new (path: string, mode: string) => Node;
 }
 
@@ -160,7 +162,8 @@ export class Hdf5File {
       const value = elements(shape) === 0 ? new Uint8Array(0) : node.value;
       const bytes = elements(shape) * ELEMENT_BYTES[dtype];
       const view = ArrayBuffer.isView(value) ? value : scalar(value, dtype);
-      if (view.byteLength !== bytes) throw hdf5Fault(`${bytes} bytes`, `'${path}' of '${this.path}'`, `${view.byteLength}`);
+      if (view.byteLength !== bytes)
+        throw hdf5Fault(`${bytes} bytes`, `'${path}' of '${this.path}'`, `${view.byteLength}`);
       return { dtype, shape, source: new Uint8Array(view.buffer, view.byteOffset, view.byteLength) };
     });
   }
@@ -173,7 +176,8 @@ export class Hdf5File {
   #checked(path: string, { type, size, signed, littleEndian, shape, chunks, virtual_sources }: Metadata) {
     const where = `'${path}' of '${this.path}'`;
     const dtype = DTYPES[`${type}/${size}/${type === 0 ? signed : true}`];
-    if (!dtype || !littleEndian) throw hdf5Fault('little-endian numbers of a usual type', where, `class ${type} of ${size} bytes`);
+    if (!dtype || !littleEndian)
+      throw hdf5Fault('little-endian numbers of a usual type', where, `class ${type} of ${size} bytes`);
     if (virtual_sources !== undefined) throw hdf5Fault('data of its own', where, 'a virtual data set');
     const sizes = shape ?? [];
     const bytes = elements(sizes) * ELEMENT_BYTES[dtype];
@@ -199,7 +203,14 @@ const DTYPES: Readonly<Record<string, StorageDType>> = {
 /** Data sets without dimensions come as plain numbers. */
 function scalar(value: unknown, dtype: StorageDType): ArrayBufferView {
   if (dtype === 'I64') return BigInt64Array.of(BigInt(value as number));
-  const numbers = { F64: Float64Array, F32: Float32Array, I32: Int32Array, I16: Int16Array, I8: Int8Array, U8: Uint8Array };
+  const numbers = {
+    F64: Float64Array,
+    F32: Float32Array,
+    I32: Int32Array,
+    I16: Int16Array,
+    I8: Int8Array,
+    U8: Uint8Array,
+  };
   return numbers[dtype as keyof typeof numbers].of(Number(value));
 }
 
@@ -216,6 +227,8 @@ function guarded<T>(path: string, work: () => T): T {
   } catch (cause) {
     if (cause instanceof ThawError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new ThawError('ERR_HDF5', `expected a sound HDF5 file for '${path}', received: ${why.slice(0, 300)}`, { cause });
+    throw new ThawError('ERR_HDF5', `expected a sound HDF5 file for '${path}', received: ${why.slice(0, 300)}`, {
+      cause,
+    });
   }
 }

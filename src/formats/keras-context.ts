@@ -54,15 +54,16 @@ export class LayerContext {
   }
 
   /**
-   * Declares a parameter and takes its weights from the file: `shape` is Keras', dimension i of the parameter is dimension
-   * perm[i] of it, seen as `view` where given.
+   * Declares a parameter and takes its weights from the file: `shape` is Keras', dimension i of the parameter is
+   * dimension perm[i] of it, seen as `view` where given.
    */
   parameter(suffix: string, variable: string, shape: number[], perm: number[], more: ParameterOptions = {}): string {
     const name = `${this.name}.${suffix}`;
     const sizes = perm.map((d) => (more.view ?? shape)[d]!);
     if (more.state) this.g.state(name, sizes, more.init);
     else this.g.parameter(name, sizes, more.init ?? KERNEL);
-    const found = this.all.weights.find(this.path, variable);
+    const found =
+      this.all.weights.find(this.path, variable) ?? (more.also && this.all.weights.find(this.path, more.also));
     // What the file lacks is told when tensors and graph are compared.
     if (!found) return name;
     if (found.shape.length !== shape.length || found.shape.some((size, i) => size !== shape[i]))
@@ -86,6 +87,8 @@ export class LayerContext {
 }
 
 interface ParameterOptions {
+  /** Another name that the variable has in some versions. */
+  also?: string;
   view?: number[];
   init?: Initialiser;
   state?: boolean;

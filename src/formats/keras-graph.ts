@@ -1,6 +1,6 @@
 /**
- * A Keras model as a graph: one translation for .h5, .keras and TensorFlow.js. Pictures become [N, C, H, W], weights get
- * PyTorch's layouts and names: `<layer>.weight`, `.bias`, `.running_mean`, `.running_var`. A softmax at the end is left
+ * A Keras model as a graph: one translation for .h5, .keras and TensorFlow.js. Pictures become [N, C, H, W], weights
+ * get PyTorch's layouts and names: `<layer>.weight`, `.bias`, `.running_mean`, `.running_var`. A softmax at the end is left
  * out, for outputs are scores.
  */
 import { GraphBuilder } from '../graph/builder.js';
@@ -74,7 +74,14 @@ class Walk {
       const uses = layer.kind === 'InputLayer' ? [] : layer.uses;
       uses.forEach((use, i) => {
         if (i > 0) throw this.#context(layer, path).unsupported('a layer with several uses');
-        made.set(`${layer.name}/${i}`, this.#layer(layer, path, use.map((input) => valueOf(made, input, layer.name))));
+        made.set(
+          `${layer.name}/${i}`,
+          this.#layer(
+            layer,
+            path,
+            use.map((input) => valueOf(made, input, layer.name)),
+          ),
+        );
       });
     }
     return model.outputs.map((output) => valueOf(made, output, 'the outputs'));
@@ -121,7 +128,9 @@ class Walk {
     if (!Object.hasOwn(WEIGHTED, layer.kind) && !Object.hasOwn(PLAIN, layer.kind) && layer.kind !== 'Normalization')
       throw context.unsupported(layer.kind.slice(0, 80));
     if (inputs.length === 0) throw kerasFault('something to read', context.where, 'nothing');
-    return this.#absorbed(context, inputs[0]!) ?? (rule ? rule(context, inputs) : this.#normalisation(context, inputs[0]!));
+    return (
+      this.#absorbed(context, inputs[0]!) ?? (rule ? rule(context, inputs) : this.#normalisation(context, inputs[0]!))
+    );
   }
 
   /** A first layer that only scales pictures becomes the network's preprocessing. */
@@ -186,7 +195,8 @@ function inOrder({ layers }: KerasModel): KerasLayer[] {
       waiting.set(reader, waiting.get(reader)! - 1);
       if (waiting.get(reader) === 0) ready.push(reader);
     }
-  if (ready.length !== layers.length) throw kerasFault('layers that read earlier ones', 'the model', 'a ring, or a name of none');
+  if (ready.length !== layers.length)
+    throw kerasFault('layers that read earlier ones', 'the model', 'a ring, or a name of none');
   return ready;
 }
 

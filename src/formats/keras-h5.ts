@@ -1,6 +1,6 @@
 /**
- * Keras' .h5 (Keras 1 to 3): weights by layer in the groups of `layer_names`, each with `weight_names`; whole models have
- * them below `model_weights` and their description in the attribute `model_config`. Source: Keras' `hdf5_format.py`.
+ * Keras' .h5 (Keras 1 to 3): weights by layer in the groups of `layer_names`, each with `weight_names`; whole models
+ * have them below `model_weights` and their description in the attribute `model_config`. Source: Keras' `hdf5_format.py`.
  */
 import { ThawError } from '../errors.js';
 import type { RangeFile } from './file.js';
@@ -35,7 +35,8 @@ function readOpen(h5: Hdf5File): FormatResult {
   const version = (h5.texts('', 'keras_version') ?? h5.texts(root, 'keras_version'))?.[0];
   const known = config === undefined ? knownModel(weights.shapes()) : null;
   const notes = known ? [`the file has weights only; names and shapes are those of ${known.model.name}`] : [];
-  const make = (): KerasModel | undefined => (config === undefined ? known?.model : parseModel(parseJson(config, h5.path), `'${h5.path}'`));
+  const make = (): KerasModel | undefined =>
+    config === undefined ? known?.model : parseModel(parseJson(config, h5.path), `'${h5.path}'`);
   return kerasResult({ path: h5.path, format: 'keras-h5', weights, make, version, mode: known?.mode, notes });
 }
 
@@ -105,7 +106,12 @@ function readLayers(h5: Hdf5File, root: string): GroupWeights {
 }
 
 /** Variables' names of Keras 1. */
-const OLD: Readonly<Record<string, string>> = { W: 'kernel', b: 'bias', running_std: 'moving_variance', running_mean: 'moving_mean' };
+const OLD: Readonly<Record<string, string>> = {
+  W: 'kernel',
+  b: 'bias',
+  running_std: 'moving_variance',
+  running_mean: 'moving_mean',
+};
 
 function readWeight(h5: Hdf5File, layer: string, name: string, path: string): LayerWeight {
   const parts = name.replace(/:\d+$/, '').split('/');

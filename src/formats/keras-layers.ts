@@ -59,7 +59,8 @@ const conv2d: LayerRule = (c, [x]) => {
   const [h, w, channels] = picture(x!, where);
   const filters = size(config, 'filters', where);
   const groups = config.groups === undefined ? 1 : size(config, 'groups', where);
-  if (channels % groups !== 0 || filters % groups !== 0) throw c.unsupported(`${groups} groups of ${channels} channels`);
+  if (channels % groups !== 0 || filters % groups !== 0)
+    throw c.unsupported(`${groups} groups of ${channels} channels`);
   const window = windowOf([h, w], pair(config, 'kernel_size', [1, 1], where), config, where);
   checkWindow(c, window);
   const shape = [...window.kernel, channels / groups, filters];
@@ -84,9 +85,8 @@ const depthwiseConv2d: LayerRule = (c, [x]) => {
 
 /** [kh, kw, channels, multiplier] → [channels · multiplier, 1, kh, kw]. */
 function depthwiseWeight(c: LayerContext, suffix: string, { kernel }: Window, channels: number, times: number): string {
-  const view = [...kernel, channels * times, 1];
-  const variable = 'depthwise_kernel';
-  return c.parameter(suffix, variable, [...kernel, channels, times], [2, 3, 0, 1], { view });
+  const options = { view: [...kernel, channels * times, 1], also: 'kernel' };
+  return c.parameter(suffix, 'depthwise_kernel', [...kernel, channels, times], [2, 3, 0, 1], options);
 }
 
 const separableConv2d: LayerRule = (c, [x]) => {

@@ -9,7 +9,8 @@ function pool(kind: 'maxPool' | 'averagePool'): LayerRule {
     const [h, w, channels] = picture(x!, c.where);
     const kernel = pair(c.config, 'pool_size', [2, 2], c.where);
     const { stride, padding, out, assumed } = windowOf([h, w], kernel, c.config, c.where, kernel);
-    if (assumed) c.note("TensorFlow's 'same' padding is that of pictures whose sizes are multiples of the network's stride");
+    if (assumed)
+      c.note("TensorFlow's 'same' padding is that of pictures whose sizes are multiples of the network's stride");
     // TensorFlow's averages leave padding out.
     const value = c.g[kind](c.name, x!.value, { kernel, stride, padding, countIncludePad: false });
     return { value, shape: [...out, channels] };
@@ -115,7 +116,11 @@ const concatenate: LayerRule = (c, inputs) => {
   const sizes = inputs.map((x) => x.shape[own] ?? null);
   const total = sizes.reduce((sum, size) => (sum === null || size === null ? null : sum + size), 0);
   const dimension = shape.length === 3 ? [2, 3, 1][own]! : own + 1;
-  const value = c.g.concat(c.name, inputs.map((x) => x.value), dimension);
+  const value = c.g.concat(
+    c.name,
+    inputs.map((x) => x.value),
+    dimension,
+  );
   return { value, shape: shape.map((size, d) => (d === own ? total : size)) };
 };
 

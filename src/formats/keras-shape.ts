@@ -104,7 +104,9 @@ export function picture(x: KerasValue, where: string): [Size, Size, number] {
 /** [[top, bottom], [left, right]], [vertical, horizontal] or one number. */
 export function margins(config: Json, key: string, where: string): [number, number, number, number] {
   const value = config[key] ?? 1;
-  const sides = (Array.isArray(value) ? value : [value, value]).flatMap((v: unknown) => (Array.isArray(v) ? v : [v, v]));
+  const sides = (Array.isArray(value) ? value : [value, value]).flatMap((v: unknown) =>
+    Array.isArray(v) ? v : [v, v],
+  );
   const right = (v: unknown): boolean => Number.isSafeInteger(v) && (v as number) >= 0 && (v as number) <= MAX_SIZE;
   if (sides.length !== 4 || !sides.every(right)) throw kerasFault('numbers of pixels', `${key} of ${where}`, value);
   const [top, bottom, left, rightmost] = sides as [number, number, number, number];

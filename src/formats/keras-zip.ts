@@ -67,7 +67,11 @@ class VariableWeights implements ReadableWeights {
   /** Groups bear the layers' names or, of earlier versions, their kinds in order: conv2d, conv2d_1, …. */
   #place(model: KerasModel, path: string[], group: string): void {
     const used = new Map<string, number>();
-    const groups = new Set([...this.stored.keys()].filter((p) => p.startsWith(`${group}layers/`)).map((p) => p.slice(`${group}layers/`.length).split('/')[0]));
+    const groups = new Set(
+      [...this.stored.keys()]
+        .filter((p) => p.startsWith(`${group}layers/`))
+        .map((p) => p.slice(`${group}layers/`.length).split('/')[0]),
+    );
     const counted = model.layers.map(({ kind }) => {
       const name = snakeCase(kind);
       const count = used.get(name) ?? 0;
@@ -81,8 +85,12 @@ class VariableWeights implements ReadableWeights {
     for (const { layer, kind } of layers) {
       const at = `${group}layers/${byName ? layer.name.replaceAll('/', '_') : kind}/`;
       if (layer.model) this.#place(layer.model, [...path, layer.name], at);
-      const variables = (VARIABLES[layer.kind] ?? USUAL).filter(({ setting }) => !setting || layer.config[setting] !== false);
-      variables.forEach(({ variable }, i) => this.#places.set([...path, layer.name, variable].join('\0'), `${at}vars/${i}`));
+      const variables = (VARIABLES[layer.kind] ?? USUAL).filter(
+        ({ setting }) => !setting || layer.config[setting] !== false,
+      );
+      variables.forEach(({ variable }, i) =>
+        this.#places.set([...path, layer.name, variable].join('\0'), `${at}vars/${i}`),
+      );
     }
   }
 
@@ -99,7 +107,9 @@ class VariableWeights implements ReadableWeights {
 
   /** The optimizer's and the random generators' variables are no part of the network. */
   unread(): string[] {
-    return [...this.stored.keys()].filter((name) => name.startsWith('layers/') && !name.includes('seed_generator') && !this.#read.has(name));
+    return [...this.stored.keys()].filter(
+      (name) => name.startsWith('layers/') && !name.includes('seed_generator') && !this.#read.has(name),
+    );
   }
 }
 

@@ -9,8 +9,8 @@ export interface StoredTensor {
 }
 
 /**
- * Dimension i of the result is dimension perm[i] of the stored tensor, seen in the shape `view` (default: its own). What
- * lies in a file is read by strides when it is needed; what lies in memory is reordered now.
+ * Dimension i of the result is dimension perm[i] of the stored tensor, seen in the shape `view` (default: its own).
+ * What lies in a file is read by strides when it is needed; what lies in memory is reordered now.
  */
 export function permuted(name: string, stored: StoredTensor, perm: number[], view = stored.shape): TensorEntry {
   const steps = strides(view);

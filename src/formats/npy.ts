@@ -39,9 +39,15 @@ export function parseNpy(head: Buffer, where: string): Npy {
   const kind = /'descr':\s*'([^']{1,16})'/.exec(text)?.[1];
   const order = /'fortran_order':\s*(True|False)/.exec(text)?.[1];
   const sizes = /'shape':\s*\(([\d,\s]*)\)/.exec(text)?.[1];
-  if (kind === undefined || !Object.hasOwn(DTYPES, kind)) throw fail(`type ${Object.keys(DTYPES).join(', ')}`, kind ?? 'none');
-  if (order === undefined || sizes === undefined) throw fail('fortran_order and shape', JSON.stringify(text.slice(0, 80)));
-  const shape = sizes.split(',').map((s) => s.trim()).filter((s) => s !== '').map(Number);
+  if (kind === undefined || !Object.hasOwn(DTYPES, kind))
+    throw fail(`type ${Object.keys(DTYPES).join(', ')}`, kind ?? 'none');
+  if (order === undefined || sizes === undefined)
+    throw fail('fortran_order and shape', JSON.stringify(text.slice(0, 80)));
+  const shape = sizes
+    .split(',')
+    .map((s) => s.trim())
+    .filter((s) => s !== '')
+    .map(Number);
   if (shape.length > MAX_RANK || !shape.every(Number.isSafeInteger) || elements(shape) > 2 ** 40)
     throw fail(`a shape of at most ${MAX_RANK} sizes`, `[${shape.slice(0, 20)}]`);
   const dtype = DTYPES[kind]!;

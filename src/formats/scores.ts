@@ -4,8 +4,8 @@ import type { GraphDescription, NodeDescription } from '../graph/types.js';
 const THROUGH = new Set(['flatten', 'reshape']);
 
 /**
- * The graph without a softmax at its end. A network's outputs are scores: training's loss and `predict` take the softmax
- * themselves. null where there is none.
+ * The graph without a softmax at its end. A network's outputs are scores: training's loss and `predict` take the
+ * softmax themselves. null where there is none.
  */
 export function withoutSoftmax(graph: GraphDescription): { graph: GraphDescription; removed: string[] } | null {
   const ends = graph.outputs.map((output) => softmaxBefore(graph, output)).filter((node) => node !== undefined);

@@ -14,7 +14,15 @@ import type { KerasWeights } from './keras-context.js';
 import { knownModel } from './keras-known.js';
 import { translate } from './keras-graph.js';
 import type { StoredTensor } from './layout.js';
-import { ELEMENT_BYTES, elements, MAX_RANK, type FormatResult, type OpenOptions, type StorageDType, type TensorEntry } from './types.js';
+import {
+  ELEMENT_BYTES,
+  elements,
+  MAX_RANK,
+  type FormatResult,
+  type OpenOptions,
+  type StorageDType,
+  type TensorEntry,
+} from './types.js';
 
 const MAX_JSON = 1 << 28;
 const MAX_FILES = 65_536;
@@ -58,7 +66,8 @@ export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Prom
   }
 }
 
-const fail = (what: string, subject: string, received: unknown): ThawError => fault('ERR_TFJS', what, subject, received);
+const fail = (what: string, subject: string, received: unknown): ThawError =>
+  fault('ERR_TFJS', what, subject, received);
 
 async function readJson(file: RangeFile): Promise<Json> {
   if (file.size > MAX_JSON) throw fail(`at most ${MAX_JSON} bytes`, `'${file.path}'`, `${file.size} bytes`);
@@ -72,7 +81,11 @@ async function readJson(file: RangeFile): Promise<Json> {
   }
 }
 
-async function readManifest(file: RangeFile, manifest: unknown, options: OpenOptions): Promise<Map<string, StoredTensor>> {
+async function readManifest(
+  file: RangeFile,
+  manifest: unknown,
+  options: OpenOptions,
+): Promise<Map<string, StoredTensor>> {
   if (!Array.isArray(manifest) || manifest.length > MAX_FILES)
     throw fail(`a list of at most ${MAX_FILES} groups`, `weightsManifest of '${file.path}'`, manifest);
   const found = new Map<string, StoredTensor>();
@@ -87,7 +100,12 @@ async function readManifest(file: RangeFile, manifest: unknown, options: OpenOpt
       found.set(spec.name, await take(shards, spec, at));
       at += spec.bytes;
     }
-    if (at !== shards.size) throw fail(`${at} bytes`, `files ${group.paths.slice(0, 3).join(', ')} of '${file.path}'`, `${shards.size} bytes`);
+    if (at !== shards.size)
+      throw fail(
+        `${at} bytes`,
+        `files ${group.paths.slice(0, 3).join(', ')} of '${file.path}'`,
+        `${shards.size} bytes`,
+      );
   }
   return found;
 }
@@ -107,12 +125,14 @@ interface Weight {
 
 function parseWeight(json: unknown, file: string): Weight {
   const where = `a weight of '${file}'`;
-  if (!isObject(json) || typeof json.name !== 'string' || !isShape(json.shape)) throw fail('name, shape and dtype', where, json);
+  if (!isObject(json) || typeof json.name !== 'string' || !isShape(json.shape))
+    throw fail('name, shape and dtype', where, json);
   const { name, shape, quantization } = json;
   const subject = `weight '${name.slice(0, 80)}' of '${file}'`;
   const kind = isObject(quantization) ? quantization.dtype : json.dtype;
   const table = isObject(quantization) ? QUANTIZED : DTYPES;
-  if (typeof kind !== 'string' || !Object.hasOwn(table, kind)) throw fail(`type ${Object.keys(table).join(', ')}`, subject, kind);
+  if (typeof kind !== 'string' || !Object.hasOwn(table, kind))
+    throw fail(`type ${Object.keys(table).join(', ')}`, subject, kind);
   const dtype = table[kind]!;
   const weight = { name: name.replace(/:0$/, ''), shape, dtype, bytes: elements(shape) * ELEMENT_BYTES[dtype] };
   if (!isObject(quantization) || dtype === 'F16') return weight;
@@ -122,7 +142,8 @@ function parseWeight(json: unknown, file: string): Weight {
 }
 
 function isShape(value: unknown): value is number[] {
-  const sound = Array.isArray(value) && value.length <= MAX_RANK && value.every((v) => Number.isSafeInteger(v) && v >= 0);
+  const sound =
+    Array.isArray(value) && value.length <= MAX_RANK && value.every((v) => Number.isSafeInteger(v) && v >= 0);
   return sound && elements(value as number[]) <= 2 ** 40;
 }
 

@@ -26,7 +26,12 @@ export async function storedAt(file: RangeFile, member: ZipMember, code: string)
 }
 
 /** The first `most` bytes of a member (default: all). Its sizes are checked before memory is taken. */
-export async function memberBytes(file: RangeFile, member: ZipMember, code: string, most = MAX_MEMBER): Promise<Buffer> {
+export async function memberBytes(
+  file: RangeFile,
+  member: ZipMember,
+  code: string,
+  most = MAX_MEMBER,
+): Promise<Buffer> {
   const stored = await storedAt(file, member, code);
   const wanted = Math.min(member.size, most);
   if (wanted > MAX_MEMBER || (most === MAX_MEMBER && member.size > MAX_MEMBER))

@@ -93,7 +93,10 @@ export function designOf(
 /** A file that brings its own graph. */
 function described(file: Checkpoint, graph: GraphDescription): Design {
   const design = fromDescription(graph, file.metadata.name);
-  return { ...design, preprocessing: file.preprocessing ?? null, labels: file.labels ?? null };
+  // A body without a classifier ends where its output is.
+  const boundary = design.head.boundary || (graph.outputs.length === 1 ? graph.outputs[0]! : '');
+  const head = { ...design.head, boundary };
+  return { ...design, head, preprocessing: file.preprocessing ?? null, labels: file.labels ?? null };
 }
 
 function recognised(file: Checkpoint, outputs: number | undefined): Design {

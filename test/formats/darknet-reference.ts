@@ -17,7 +17,8 @@ function sections(file: string): Section[] {
     if (line.startsWith('[')) {
       const text: Record<string, string> = {};
       found.push({ kind: line.slice(1, -1), text, get: (key, usual) => Number(text[key] ?? usual) });
-    } else if (line.includes('=') && !line.startsWith('#')) found.at(-1)!.text[line.split('=')[0]!] ??= line.split('=')[1]!;
+    } else if (line.includes('=') && !line.startsWith('#'))
+      found.at(-1)!.text[line.split('=')[0]!] ??= line.split('=')[1]!;
   }
   return found;
 }
@@ -84,7 +85,11 @@ function enlarged(x: Map3, by: number): Map3 {
 }
 
 function joined(maps: Map3[]): Map3 {
-  const y = blank(maps.reduce((sum, { c }) => sum + c, 0), maps[0]!.h, maps[0]!.w);
+  const y = blank(
+    maps.reduce((sum, { c }) => sum + c, 0),
+    maps[0]!.h,
+    maps[0]!.w,
+  );
   let at = 0;
   for (const { data } of maps) {
     y.data.set(data, at);
@@ -103,7 +108,12 @@ export function darknetReference(cfg: string, weights: string, picture: Float32A
     at += 4 * n;
     return values;
   };
-  let x: Map3 = { c: net!.get('channels', 3), h: net!.get('height', 0), w: net!.get('width', 0), data: Float64Array.from(picture) };
+  let x: Map3 = {
+    c: net!.get('channels', 3),
+    h: net!.get('height', 0),
+    w: net!.get('width', 0),
+    data: Float64Array.from(picture),
+  };
   const made: Map3[] = [];
   const outputs: Float64Array[] = [];
   const find = (text: string): Map3 => made[Number(text) < 0 ? made.length + Number(text) : Number(text)]!;

@@ -72,7 +72,9 @@ describe('Darknet', () => {
       const net = await load(cfg);
       expect(net.head).toMatchObject({ classifier: 'layers.4', outputs: 6 });
       expect(net.preprocessing).toMatchObject({ mean: [0, 0, 0], std: [1, 1, 1], resize: [6, 8] });
-      const output = Object.values(await net.forward({ data: new Float32Array(144).fill(0.5), shape: [1, 3, 6, 8] }))[0]!;
+      const output = Object.values(
+        await net.forward({ data: new Float32Array(144).fill(0.5), shape: [1, 3, 6, 8] }),
+      )[0]!;
       expect(output.shape).toEqual([1, 6]);
       expect([...(output.data as Float32Array)].every(Number.isFinite)).toBe(true);
       net.replaceHead({ labels: ['a', 'b'] });
@@ -111,10 +113,16 @@ describe.skipIf(!nano)('MobileNetV2-YOLO Nano', () => {
   it('fits its weights to the byte and equals a reference in double precision', async () => {
     const net = await load(nano!);
     expect(net.preprocessing).toMatchObject({ resize: [320, 320], channels: 3 });
-    const picture = Float32Array.from({ length: 3 * 320 * 320 }, (_, i) => 0.5 + 0.5 * Math.sin(i / 97) * Math.cos(i / 1013));
+    const picture = Float32Array.from(
+      { length: 3 * 320 * 320 },
+      (_, i) => 0.5 + 0.5 * Math.sin(i / 97) * Math.cos(i / 1013),
+    );
     const outputs = Object.values(await net.forward({ data: picture, shape: [1, 3, 320, 320] }));
     const wanted = darknetReference(nano!, nano!.replace('.cfg', '.weights'), picture);
-    expect(outputs.map(({ shape }) => shape)).toEqual([[1, 75, 10, 10], [1, 75, 20, 20]]);
+    expect(outputs.map(({ shape }) => shape)).toEqual([
+      [1, 75, 10, 10],
+      [1, 75, 20, 20],
+    ]);
     outputs.forEach(({ data }, o) => {
       const scale = Math.max(...wanted[o]!.map(Math.abs));
       const worst = Math.max(...[...wanted[o]!].map((w, i) => Math.abs(w - (data as Float32Array)[i]!)));

@@ -48,7 +48,11 @@ describe.skipIf(!resnet8 || !lossless)('ResNet-8 of Keras', () => {
   });
 });
 
-const squeezenet = sharedPath('weights', 'squeezenet1_1-keras', 'squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5');
+const squeezenet = sharedPath(
+  'weights',
+  'squeezenet1_1-keras',
+  'squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5',
+);
 const pictures = sharedPath('data', 'test-photos', 'imprinting');
 
 describe.skipIf(!squeezenet || !pictures)('SqueezeNet of Keras, weights only', () => {
@@ -66,7 +70,10 @@ describe.skipIf(!squeezenet || !pictures)('SqueezeNet of Keras, weights only', (
             input[(c * 227 + y) * 227 + x] = (data[from * 3 + c]! / 255 - mean[c]!) / std[c]!;
           }
       const values = await output(net, { data: input, shape: [1, 3, 227, 227] });
-      return Array.from({ length: 512 }, (_, c) => values.subarray(c * 169, (c + 1) * 169).reduce((a, b) => a + b, 0) / 169);
+      return Array.from(
+        { length: 512 },
+        (_, c) => values.subarray(c * 169, (c + 1) * 169).reduce((a, b) => a + b, 0) / 169,
+      );
     };
     const cosine = (a: number[], b: number[]): number => {
       const dot = (p: number[], q: number[]): number => p.reduce((sum, v, i) => sum + v * q[i]!, 0);
@@ -79,7 +86,7 @@ describe.skipIf(!squeezenet || !pictures)('SqueezeNet of Keras, weights only', (
       const near = trained.map((known) => cosine(seen, known));
       expect(kinds[near.indexOf(Math.max(...near))]).toBe(kind);
     }
-    net.replaceHead({ labels: kinds, after: 'fire9.concat' });
+    net.replaceHead({ labels: kinds, preset: 'linear' });
     net.dispose();
   });
 });
