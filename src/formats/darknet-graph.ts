@@ -1,6 +1,6 @@
 /**
- * A Darknet network as a graph. Layer i of the file (counted without [net]) is node `layers.<i>`, with parameters
- * `layers.<i>.weight` and `.bias` or, normalised, `layers.<i>.norm.weight`, `.bias`, `.running_mean` and `.running_var`.
+ * A Darknet network as a graph. Layer i of the file (counted without [net]) is node `layers.<i>`, with tensors
+ * `layers.<i>.weight` and `.bias` or, normalised, `layers.<i>.norm.weight`, `.bias`, `.running_mean`, `.running_var`.
  * Detection layers end the body: what they read are the outputs.
  */
 import { ThawError } from '../errors.js';

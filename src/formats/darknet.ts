@@ -1,6 +1,7 @@
 /**
  * Darknet: a .cfg (the network) and a .weights file: major, minor, revision (i32), the number of pictures seen (u64
- * from version 0.2 on, else i32), then float32 numbers layer by layer. Source: github.com/AlexeyAB/darknet, `src/parser.c`.
+ * from version 0.2 on, else i32), then float32 numbers layer by layer.
+ * Source: github.com/AlexeyAB/darknet, `src/parser.c`.
  */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';

@@ -1,7 +1,7 @@
 /**
  * A Keras model as a graph: one translation for .h5, .keras and TensorFlow.js. Pictures become [N, C, H, W], weights
- * get PyTorch's layouts and names: `<layer>.weight`, `.bias`, `.running_mean`, `.running_var`. A softmax at the end is left
- * out, for outputs are scores.
+ * get PyTorch's layouts and names: `<layer>.weight`, `.bias`, `.running_mean`, `.running_var`. A softmax at the end is
+ * left out, for outputs are scores.
  */
 import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';

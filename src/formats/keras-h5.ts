@@ -1,6 +1,7 @@
 /**
  * Keras' .h5 (Keras 1 to 3): weights by layer in the groups of `layer_names`, each with `weight_names`; whole models
- * have them below `model_weights` and their description in the attribute `model_config`. Source: Keras' `hdf5_format.py`.
+ * have them below `model_weights` and their description in the attribute `model_config`.
+ * Source: Keras' `hdf5_format.py`.
  */
 import { ThawError } from '../errors.js';
 import type { RangeFile } from './file.js';
