@@ -34,8 +34,9 @@ export interface LoadOptions extends NetworkOptions {
 }
 
 /**
- * Loads a network: a file saved by thaw, or safetensors or PyTorch weights of a known architecture (told by content, names
- * and shapes; also without a head, or with another number of classes). Nothing that does not fit is passed over in
+ * Loads a network: a file saved by thaw, safetensors or PyTorch weights of a known architecture (told by content, names
+ * and shapes; also without a head, or with another number of classes), or a file that brings its graph: TensorFlow.js
+ * (model.json), Keras (.h5, .keras), Darknet (.cfg, .weights). Nothing that does not fit is passed over in
  * silence: see `loadReport` and `drop`.
  * @param file a path
  * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, and those

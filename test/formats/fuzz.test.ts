@@ -48,7 +48,8 @@ const ARRAYS = [
   { name: 'a.npy', bytes: NPY },
   { name: 'b.npy', bytes: NPY, deflate: true },
 ];
-const CFG = '[net]\nwidth=4\nheight=4\n[convolutional]\nfilters=2\nsize=3\npad=1\n[maxpool]\nsize=2\n[route]\nlayers=-1,0\n';
+const CFG =
+  '[net]\nwidth=4\nheight=4\n[convolutional]\nfilters=2\nsize=3\npad=1\n[maxpool]\nsize=2\n[route]\nlayers=-1,0\n';
 
 describe('damaged files', () => {
   const tfjs = sharedPath('weights', 'mobilenet_v1_0.25_224-tfjs', 'model.with-topology.json');
