@@ -222,7 +222,12 @@ class Loader {
 
   private need(): PictureReader {
     if (this.reader) return this.reader;
-    throw new ThawError('ERR_OPTION', 'expected preprocessing for a data set of pictures, received none');
+    throw new ThawError(
+      'ERR_PREPROCESSING_UNKNOWN',
+      'expected preprocessing for pictures, received a network whose file does not say how pictures become its input; give ' +
+        'load(file, { preprocessing: { resize, crop, interpolation, mean, std, channels } }), mean and std on values 0..1: ' +
+        '0.5 and 0.5 for -1..1 (tf), 0 and 1 for 0..1, 0 and 1/255 for 0..255 (raw)',
+    );
   }
 
   private job(row: Row): PictureJob {

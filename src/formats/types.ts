@@ -1,3 +1,7 @@
+import type { ThawError } from '../errors.js';
+import type { GraphDescription } from '../graph/types.js';
+import type { Preprocessing } from '../zoo/types.js';
+
 /** Element types of stored tensors, under safetensors' names. */
 export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
@@ -38,7 +42,7 @@ export interface TensorEntry {
 /** What a weight file holds. Only its description is read; the tensors' bytes stay in the file. */
 export interface Checkpoint {
   path: string;
-  format: 'safetensors' | 'torch-zip' | 'torch-legacy';
+  format: 'safetensors' | 'torch-zip' | 'torch-legacy' | 'tfjs' | 'keras-h5' | 'keras-zip' | 'darknet' | 'npz';
   /** In the order of the file. An alias has an entry of its own with the same source. */
   tensors: Map<string, TensorEntry>;
   /**
@@ -48,10 +52,29 @@ export interface Checkpoint {
   metadata: Record<string, string>;
   /** Names that share all their bytes with an earlier name: alias → first name. */
   aliases: Map<string, string>;
+  /** What a format that describes its network tells beside the tensors, which then bear the names of this graph. */
+  graph?: GraphDescription;
+  /** Why the network that the file describes has no graph here: thrown when it is loaded, not when it is looked at. */
+  graphError?: ThawError;
+  preprocessing?: Preprocessing;
+  labels?: string[];
+  /** What was changed or assumed on the way, a sentence each. */
+  notes?: string[];
+}
+
+/** What a format with a graph of its own gives: `openCheckpoint` puts it all into the checkpoint. */
+export interface FormatResult {
+  checkpoint: Checkpoint;
+  graph?: GraphDescription;
+  preprocessing?: Preprocessing;
+  labels?: string[];
+  notes: string[];
 }
 
 export interface OpenOptions {
   signal?: AbortSignal | undefined;
+  /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
+  weights?: string | undefined;
 }
 
 /** Number of elements; 1 for a scalar. NaN-free: callers check that sizes are whole numbers. */

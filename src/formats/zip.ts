@@ -9,6 +9,8 @@ export interface ZipMember {
   name: string;
   /** Bytes of the contents. */
   size: number;
+  /** Bytes that they take in the archive. */
+  packed: number;
   /** 0: stored. */
   method: number;
   encrypted: boolean;
@@ -55,11 +57,16 @@ export async function contentOffset(file: RangeFile, member: ZipMember): Promise
     const how = member.encrypted ? 'encryption' : `compression method ${member.method}`;
     throw fail(file, `'${member.name}' stored as it is (torch.save never compresses)`, how);
   }
-  const local = await file.read(member.header, 30, `'${member.name}'`);
-  if (local.readUInt32LE(0) !== LOCAL) throw fail(file, `the header of '${member.name}'`, 'other bytes');
-  const start = member.header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
+  const start = await memberStart(file, member);
   if (start + member.size > file.size) throw file.truncated(`'${member.name}'`, start + member.size);
   return start;
+}
+
+/** Where the bytes of a member start, packed or not. */
+export async function memberStart(file: RangeFile, member: ZipMember): Promise<number> {
+  const local = await file.read(member.header, 30, `'${member.name}'`);
+  if (local.readUInt32LE(0) !== LOCAL) throw fail(file, `the header of '${member.name}'`, 'other bytes');
+  return member.header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
 }
 
 function fail(file: RangeFile, what: string, received: string): Error {
@@ -97,10 +104,11 @@ function readEntry(entry: Buffer, nameLength: number, extraLength: number): ZipM
     return Number(extra.readBigUInt64LE(next - 8));
   };
   const size = wide(24);
-  wide(20);
+  const packed = wide(20);
   return {
     name: entry.toString('utf8', 46, 46 + nameLength),
     size,
+    packed,
     method: entry.readUInt16LE(10),
     encrypted: (entry.readUInt16LE(8) & 1) === 1,
     header: wide(42),

@@ -74,9 +74,20 @@ export function designOf(
   if (typeof architecture === 'object') return fromDescription(architecture);
   if (architecture !== undefined) return named(file, architecture, outputs);
   const saved = readMetadata(file.metadata, file.path);
+  if (!saved && file.graph) return described(file, file.graph);
+  if (!saved && file.graphError) throw file.graphError;
   if (!saved) return recognised(file, outputs);
   const preprocessing: Preprocessing | null = saved.preprocessing && { ...saved.preprocessing, source: 'file' };
   return { ...saved, preprocessing, prefix: '', optional: new Set<string>() };
+}
+
+/** A file that brings its own graph. */
+function described(file: Checkpoint, graph: GraphDescription): Design {
+  const design = fromDescription(graph, file.metadata.name);
+  // A body without a classifier ends where its output is.
+  const boundary = design.head.boundary || (graph.outputs.length === 1 ? graph.outputs[0]! : '');
+  const head = { ...design.head, boundary };
+  return { ...design, head, preprocessing: file.preprocessing ?? null, labels: file.labels ?? null };
 }
 
 function recognised(file: Checkpoint, outputs: number | undefined): Design {

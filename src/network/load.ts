@@ -27,13 +27,16 @@ export interface LoadOptions extends NetworkOptions {
   channels?: 1 | 3 | 4;
   /** Tensors of the file not to load; their places in the network are initialised. Patterns as in `freeze`. */
   drop?: NamePattern;
+  /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
+  weights?: string;
   /** Called as weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
 
 /**
- * Loads a network: a file saved by thaw, or safetensors or PyTorch weights of a known architecture (told by content, names
- * and shapes; also without a head, or with another number of classes). Nothing that does not fit is passed over in
+ * Loads a network: a file saved by thaw, safetensors or PyTorch weights of a known architecture (told by content, names
+ * and shapes; also without a head, or with another number of classes), or a file that brings its graph: TensorFlow.js
+ * (model.json), Keras (.h5, .keras), Darknet (.cfg, .weights). Nothing that does not fit is passed over in
  * silence: see `loadReport` and `drop`.
  * @param file a path
  * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, and those
@@ -43,7 +46,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   checkPath(file);
   checkOptions(options);
   checkAborted(options.signal);
-  const checkpoint = await openCheckpoint(file, { signal: options.signal });
+  const checkpoint = await openCheckpoint(file, { signal: options.signal, weights: options.weights });
   const design = designOf(checkpoint, options.architecture, options.labels?.length);
   const matching = matchTensors(checkpoint, design.graph, {
     prefix: design.prefix,

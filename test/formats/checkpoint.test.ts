@@ -26,7 +26,7 @@ describe('openCheckpoint', () => {
   it.each([
     ['a web page', '<!DOCTYPE html><html>', /web page/],
     ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\n', /git lfs pull/],
-    ['an HDF5 file', Buffer.from('\x89HDF\r\n\x1a\n', 'latin1'), /Keras/],
+    ['JSON of something else', '{"a": 1}', /another JSON text/],
     ['one byte', 'x', /other bytes/],
     ['a pickle of something else', Buffer.from('\x80\x02K\x01.', 'latin1'), /a pickle without tensors/],
   ])('says what %s is', async (_, bytes, words) => {

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { hasTorch, python, temporaryFolder } from '../python.js';
+import { zip } from './zip-writer.js';
 import { denseBytes } from './dense.js';
 
 const FIXTURES = fileURLToPath(new URL('fixtures.py', import.meta.url));
@@ -86,7 +87,10 @@ describe.skipIf(!hasTorch())('files of torch.save', () => {
   });
 
   it('tells other zip archives', async () => {
-    await expect(openCheckpoint(file('arrays.npz'))).rejects.toMatchObject({ code: 'ERR_FORMAT_UNKNOWN' });
+    expect((await openCheckpoint(file('arrays.npz'))).format).toBe('npz');
+    const other = file('other.zip');
+    writeFileSync(other, zip([{ name: 'a.txt', bytes: Buffer.from('text') }]));
+    await expect(openCheckpoint(other)).rejects.toMatchObject({ code: 'ERR_FORMAT_UNKNOWN' });
   });
 
   it.each([

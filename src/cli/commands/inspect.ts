@@ -8,7 +8,13 @@ import { flag, number, UsageError } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 /** Codes that say: the file can be read, but it is no network that thaw knows. */
-const NO_NETWORK = new Set(['ERR_UNKNOWN_ARCHITECTURE', 'ERR_LOAD_MISMATCH']);
+const NO_NETWORK = new Set([
+  'ERR_UNKNOWN_ARCHITECTURE',
+  'ERR_LOAD_MISMATCH',
+  'ERR_KERAS',
+  'ERR_KERAS_LAYER',
+  'ERR_DARKNET_LAYER',
+]);
 
 export const inspect: CliCommand = {
   help: {

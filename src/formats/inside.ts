@@ -1,0 +1,26 @@
+import { realpath } from 'node:fs/promises';
+import path from 'node:path';
+import { fault } from './fault.js';
+
+/**
+ * The path of a file that a model names. It must lie in the model's own folder or below, symbolic links followed.
+ * Throws ERR_PATH_OUTSIDE, ERR_FILE_NOT_FOUND.
+ */
+export async function besideModel(model: string, name: string): Promise<string> {
+  const outside = (received: string): Error =>
+    fault('ERR_PATH_OUTSIDE', 'a file in the folder of the model', `'${model}'`, received);
+  if (name === '' || name.includes('\0') || name.includes('\\') || path.posix.isAbsolute(name))
+    throw outside(JSON.stringify(name));
+  const folder = await realpath(path.dirname(model));
+  let found: string;
+  try {
+    found = await realpath(path.join(folder, name));
+  } catch {
+    const missing = path.relative(folder, path.join(folder, name)).startsWith('..');
+    if (missing) throw outside(JSON.stringify(name));
+    throw fault('ERR_FILE_NOT_FOUND', `'${name}' in its folder`, `'${model}'`, 'no such file');
+  }
+  const relative = path.relative(folder, found);
+  if (relative.startsWith('..') || path.isAbsolute(relative)) throw outside(JSON.stringify(name));
+  return found;
+}

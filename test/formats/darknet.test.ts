@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openCheckpoint } from '../../src/formats/checkpoint.js';
+import { load } from '../../src/index.js';
+import { sharedPath } from '../shared.js';
+import { darknetReference } from './darknet-reference.js';
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'thaw-darknet-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const SMALL = `# a comment first
+[net]
+width=8
+height=6
+channels=3
+
+[convolutional]
+filters=4
+size=3
+pad=1
+stride=2
+batch_normalize=1
+activation=leaky
+
+[maxpool]
+size=2
+stride=1
+
+[upsample]
+stride=2
+
+[route]
+layers=-1
+groups=2
+group_id=1
+
+[convolutional]
+filters=6
+size=1
+activation=linear
+
+[avgpool]
+
+[softmax]
+`;
+
+/** Number of weights of SMALL. */
+const COUNT = 4 * 4 + 4 * 3 * 9 + 6 + 6 * 2;
+
+function write(name: string, cfg = SMALL, count = COUNT, minor = 2): string {
+  const header = minor === 2 ? 20 : 16;
+  const weights = Buffer.alloc(header + 4 * count);
+  weights.writeInt32LE(minor, 4);
+  for (let i = 0; i < count; i++) weights.writeFloatLE(0.1 + (i % 7) / 10, header + 4 * i);
+  writeFileSync(path.join(folder, `${name}.cfg`), cfg);
+  writeFileSync(path.join(folder, `${name}.weights`), weights);
+  return path.join(folder, `${name}.cfg`);
+}
+
+const code = async (file: string): Promise<string> =>
+  openCheckpoint(file).then(
+    ({ graphError }) => graphError?.code ?? 'none',
+    (error: { code: string }) => error.code,
+  );
+
+describe('Darknet', () => {
+  it('reads a .cfg with its .weights, from either, of both headers', async () => {
+    for (const minor of [1, 2]) {
+      const cfg = write(`v${minor}`, SMALL, COUNT, minor);
+      const net = await load(cfg);
+      expect(net.head).toMatchObject({ classifier: 'layers.4', outputs: 6 });
+      expect(net.preprocessing).toMatchObject({ mean: [0, 0, 0], std: [1, 1, 1], resize: [6, 8] });
+      const output = Object.values(
+        await net.forward({ data: new Float32Array(144).fill(0.5), shape: [1, 3, 6, 8] }),
+      )[0]!;
+      expect(output.shape).toEqual([1, 6]);
+      expect([...(output.data as Float32Array)].every(Number.isFinite)).toBe(true);
+      net.replaceHead({ labels: ['a', 'b'] });
+      net.dispose();
+      const { tensors } = await openCheckpoint(cfg.replace('.cfg', '.weights'));
+      expect(tensors.get('layers.0.weight')!.shape).toEqual([4, 3, 3, 3]);
+    }
+  });
+
+  it('takes weights from elsewhere when told', async () => {
+    const cfg = write('here');
+    const other = write('there').replace('.cfg', '.weights');
+    rmSync(cfg.replace('.cfg', '.weights'));
+    expect(await code(cfg)).toBe('ERR_FILE_NOT_FOUND');
+    (await load(cfg, { weights: other })).dispose();
+  });
+
+  it('says what is wrong', async () => {
+    expect(await code(write('short', SMALL, COUNT - 1))).toBe('ERR_DARKNET');
+    expect(await code(write('strange', `${SMALL}\n[lstm]\noutput=3\n`))).toBe('ERR_DARKNET_LAYER');
+    expect(await code(write('route', SMALL.replace('layers=-1', 'layers=-9')))).toBe('ERR_DARKNET');
+    expect(await code(write('huge', SMALL.replace('filters=4', 'filters=4e30')))).toBe('ERR_DARKNET');
+    expect(await code(write('line', `${SMALL}\nnonsense\n`))).toBe('ERR_DARKNET');
+    const text = path.join(folder, 'text.txt');
+    writeFileSync(text, '# a heading\nand a text\n');
+    expect(await code(text)).toBe('ERR_FORMAT_UNKNOWN');
+    const cut = write('cut');
+    truncateSync(cut.replace('.cfg', '.weights'), 6);
+    expect(await code(cut)).toBe('ERR_FILE_TRUNCATED');
+  });
+});
+
+const nano = sharedPath('weights', 'mobilenetv2-yolo-nano-darknet', 'VOC', 'MobileNetV2-YOLOv3-Nano-voc.cfg');
+
+describe.skipIf(!nano)('MobileNetV2-YOLO Nano', () => {
+  it('fits its weights to the byte and equals a reference in double precision', async () => {
+    const net = await load(nano!);
+    expect(net.preprocessing).toMatchObject({ resize: [320, 320], channels: 3 });
+    const picture = Float32Array.from(
+      { length: 3 * 320 * 320 },
+      (_, i) => 0.5 + 0.5 * Math.sin(i / 97) * Math.cos(i / 1013),
+    );
+    const outputs = Object.values(await net.forward({ data: picture, shape: [1, 3, 320, 320] }));
+    const wanted = darknetReference(nano!, nano!.replace('.cfg', '.weights'), picture);
+    expect(outputs.map(({ shape }) => shape)).toEqual([
+      [1, 75, 10, 10],
+      [1, 75, 20, 20],
+    ]);
+    outputs.forEach(({ data }, o) => {
+      const scale = Math.max(...wanted[o]!.map(Math.abs));
+      const worst = Math.max(...[...wanted[o]!].map((w, i) => Math.abs(w - (data as Float32Array)[i]!)));
+      expect(worst / scale).toBeLessThan(1e-4);
+    });
+    net.dispose();
+  });
+});
