@@ -1,3 +1,5 @@
+import type { GraphDescription } from '../graph/types.js';
+
 /** Element types of stored tensors, under safetensors' names. */
 export type StorageDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
@@ -38,7 +40,7 @@ export interface TensorEntry {
 /** What a weight file holds. Only its description is read; the tensors' bytes stay in the file. */
 export interface Checkpoint {
   path: string;
-  format: 'safetensors' | 'torch-zip' | 'torch-legacy';
+  format: 'safetensors' | 'torch-zip' | 'torch-legacy' | 'onnx';
   /** In the order of the file. An alias has an entry of its own with the same source. */
   tensors: Map<string, TensorEntry>;
   /**
@@ -48,6 +50,28 @@ export interface Checkpoint {
   metadata: Record<string, string>;
   /** Names that share all their bytes with an earlier name: alias → first name. */
   aliases: Map<string, string>;
+  /** The file's own graph, as it stands there; absent where it has none. */
+  nodes?: FileNode[];
+  /** The file's own graph as one of thaw's, with the tensors that it reads. Throws where an operator is missing. */
+  network?: () => FileNetwork;
+}
+
+/** A node of a file's own graph, in the file's words. */
+export interface FileNode {
+  name: string;
+  op: string;
+  inputs: string[];
+  outputs: string[];
+}
+
+/** A network that comes with its own graph. */
+export interface FileNetwork {
+  name: string;
+  graph: GraphDescription;
+  /** By the names of the graph's parameters and states. */
+  tensors: Map<string, TensorEntry>;
+  /** What was done beyond the letter of the file. */
+  notes: string[];
 }
 
 export interface OpenOptions {

@@ -1,5 +1,5 @@
 import { expected, ThawError } from '../errors.js';
-import type { Checkpoint } from '../formats/types.js';
+import type { Checkpoint, FileNetwork } from '../formats/types.js';
 import type { GraphDescription } from '../graph/types.js';
 import { architectures, build, recognise } from '../zoo/index.js';
 import type { Architecture, Preprocessing, Unrecognised } from '../zoo/index.js';
@@ -7,7 +7,7 @@ import { checkGraph } from './check-graph.js';
 import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
 import { classifierOf } from './heads.js';
-import { readMetadata } from './metadata.js';
+import { readMetadata, readPortable } from './metadata.js';
 import { nearest } from './patterns.js';
 import type { HeadDescription } from './types.js';
 
@@ -68,6 +68,22 @@ export function fromDescription(graph: GraphDescription, name = 'custom'): Desig
     layers: firstSegments(graph),
     input,
   };
+}
+
+/**
+ * The design of a network that comes with its own graph. Where no last layer with weights is found, the network is taken
+ * for a body: a new head goes on its output.
+ */
+export function fromFile(file: Checkpoint, found: FileNetwork): Design {
+  const design = fromDescription(found.graph, found.name);
+  const { classifier, outputs } = design.head;
+  found.notes.push(
+    classifier
+      ? `classifier found: '${classifier}', the last linear layer or 1x1 convolution before the output, ${outputs} outputs`
+      : `no classifier found before the output: the whole network is taken for a body, and a new head goes on '${found.graph.outputs[0]}'`,
+  );
+  const head = classifier ? design.head : { ...design.head, boundary: found.graph.outputs[0] ?? '' };
+  return { ...design, head, ...readPortable(file.metadata, head.outputs) };
 }
 
 /**

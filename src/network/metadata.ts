@@ -46,6 +46,39 @@ export function writeMetadata(net: Network): Record<string, string> {
   return { format: 'pt', [VERSION_KEY]: String(FORMAT_VERSION), [NETWORK_KEY]: JSON.stringify(saved) };
 }
 
+const LABELS_KEY = 'thaw.labels';
+const PREPROCESSING_KEY = 'thaw.preprocessing';
+
+/** Strings for a format that holds the graph in its own words: labels and preprocessing. */
+export function writePortable(net: Network): Record<string, string> {
+  const { preprocessing, head } = net;
+  const names = head.kind === 'regression' ? head.targets : net.labelsSource === 'index' ? undefined : net.labels;
+  return {
+    'thaw.kind': head.kind,
+    ...(names && { [LABELS_KEY]: JSON.stringify(names) }),
+    ...(preprocessing && { [PREPROCESSING_KEY]: JSON.stringify(preprocessing) }),
+  };
+}
+
+/** The reverse of `writePortable`, for networks with labels. What does not fit is left out: the file is not thaw's own. */
+export function readPortable(
+  metadata: Record<string, string>,
+  outputs: number,
+): { labels: string[] | null; preprocessing: Preprocessing | null } {
+  const value = (key: string): unknown => {
+    try {
+      return JSON.parse(metadata[key] ?? 'null');
+    } catch {
+      return null;
+    }
+  };
+  const [labels, preprocessing] = [value(LABELS_KEY), value(PREPROCESSING_KEY)];
+  return {
+    labels: isStrings(labels) && labels.length === outputs ? labels : null,
+    preprocessing: isPreprocessing(preprocessing) ? { ...preprocessing, source: 'file' } : null,
+  };
+}
+
 /**
  * What a file written by `save` says; null for any other file.
  * @throws ERR_FORMAT_VERSION written by a newer thaw; ERR_FORMAT not what `save` writes
