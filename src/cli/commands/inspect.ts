@@ -8,13 +8,13 @@ import { flag, number, UsageError } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 /** Codes that say: the file can be read, but it is no network that thaw knows. */
-const NO_NETWORK = new Set(['ERR_UNKNOWN_ARCHITECTURE', 'ERR_LOAD_MISMATCH']);
+const NO_NETWORK = new Set(['ERR_UNKNOWN_ARCHITECTURE', 'ERR_LOAD_MISMATCH', 'ERR_ONNX_OPERATOR', 'ERR_ONNX']);
 
 export const inspect: CliCommand = {
   help: {
     name: 'inspect',
     operands: 'FILE',
-    text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors.',
+    text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors, and its nodes where it has a graph.',
     flags: [
       { name: 'tensors', kind: 'switch', text: 'List the tensors of the file instead of the layers.' },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
@@ -45,7 +45,7 @@ async function loadIfKnown(file: string, signal: AbortSignal, warn: (line: strin
     return await load(file, { signal });
   } catch (error) {
     if (!(error instanceof ThawError) || !NO_NETWORK.has(error.code)) throw error;
-    warn(`${error.message}; these are its tensors:`);
+    warn(`${error.message}; this is what it holds:`);
     return null;
   }
 }
@@ -56,6 +56,7 @@ function describeFile(checkpoint: Checkpoint) {
     format: checkpoint.format,
     tensors: [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     metadata: checkpoint.metadata,
+    ...(checkpoint.nodes && { nodes: checkpoint.nodes }),
   };
 }
 
@@ -71,7 +72,19 @@ function describeNetwork(net: Network) {
 
 function tensorTable(checkpoint: Checkpoint): string {
   const rows = [...checkpoint.tensors.values()].map((t) => [t.name, t.dtype, `[${t.shape.join(', ')}]`]);
-  return `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors\n\n${table([['tensor', 'type', 'shape'], ...rows])}`;
+  const tensors = table([['tensor', 'type', 'shape'], ...rows]);
+  const nodes = checkpoint.nodes?.map(({ name, op, inputs, outputs }) => [
+    op,
+    name,
+    inputs.join(' '),
+    outputs.join(' '),
+  ]);
+  const parts = [
+    `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors${nodes ? `, ${nodes.length} nodes` : ''}`,
+    tensors,
+  ];
+  if (nodes) parts.push(table([['node', 'name', 'reads', 'makes'], ...nodes]));
+  return parts.join('\n\n');
 }
 
 function networkText(net: Network, checkpoint: Checkpoint): string {
