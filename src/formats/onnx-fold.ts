@@ -10,7 +10,7 @@ type Operands = (Value | undefined)[];
 type Fold = (call: Call, operands: Operands) => Known | undefined;
 
 /** Longer vectors are no shapes. */
-const MAX_ELEMENTS = 4096;
+const MAX_ELEMENTS = 256;
 
 const made = (shape: number[], numbers: Element[]): Known => ({ kind: 'known', name: '', shape, numbers });
 
@@ -41,8 +41,9 @@ const same: Fold = (_call, [x]) => known(x);
 function elementwise(combine: (a: Dim, b: Dim) => Element): Fold {
   return (_call, operands) => {
     const [a, b] = operands.map(knownNumbers);
-    if (!a || !b || (a.entry && b.entry && a.numbers.length > 64)) return undefined;
+    if (!a || !b) return undefined;
     const length = Math.max(a.numbers.length, b.numbers.length);
+    if (length > MAX_ELEMENTS) return undefined;
     if (![1, length].includes(a.numbers.length) || ![1, length].includes(b.numbers.length)) return undefined;
     const at = (list: Element[], i: number): Element => list[list.length === 1 ? 0 : i]!;
     const numbers = Array.from({ length }, (_, i) => {
@@ -72,7 +73,8 @@ const onNumbers =
 
 function gather(call: Call, [data, indices]: Operands): Known | undefined {
   const [x, index] = [knownNumbers(data), wholes(indices)];
-  if (!x || !index || x.shape.length !== 1 || axisOf(call.int('axis', 0), 1) !== 0) return undefined;
+  if (!x || !index || index.length > MAX_ELEMENTS || x.shape.length !== 1 || axisOf(call.int('axis', 0), 1) !== 0)
+    return undefined;
   return made(
     [...(indices as Known).shape],
     index.map((i) => x.numbers[axisOf(i, x.numbers.length)] ?? null),
@@ -88,7 +90,7 @@ function concat(_call: Call, operands: Operands): Known | undefined {
 
 function slice(call: Call, operands: Operands): Known | undefined {
   const x = knownNumbers(operands[0]);
-  if (!x || x.shape.length !== 1) return undefined;
+  if (!x || x.shape.length !== 1 || x.numbers.length > MAX_ELEMENTS) return undefined;
   const first = (i: number, name: string): number | undefined =>
     (call.opset < 10 ? call.ints(name) : call.has(i) ? wholes(operands[i]) : [])?.[0];
   const [start, end, step = 1] = [first(1, 'starts'), first(2, 'ends'), call.opset < 10 ? 1 : first(4, 'steps')];
@@ -135,7 +137,7 @@ function reshape(_call: Call, operands: Operands): Known | undefined {
 
 function cast(call: Call, [value]: Operands): Known | undefined {
   const x = known(value);
-  if (!x || !x.numbers) return x;
+  if (!x || !x.numbers || x.numbers.length > MAX_ELEMENTS) return x;
   const whole = [2, 3, 5, 6, 7].includes(call.int('to', 0));
   const numbers = x.numbers.map((n) => (whole && typeof n === 'number' ? Math.trunc(n) : n));
   if (whole || numbers.some((n) => typeof n !== 'number')) return made(x.shape, numbers);
@@ -213,7 +215,7 @@ export const FOLDS: Record<string, Fold> = {
 
 function mapped(value: Value | undefined, change: (n: number) => number): Known | undefined {
   const x = knownNumbers(value);
-  if (!x) return undefined;
+  if (!x || x.numbers.length > MAX_ELEMENTS) return undefined;
   const result = made(
     x.shape,
     x.numbers.map((n) => (typeof n === 'number' ? change(n) : null)),

@@ -16,6 +16,8 @@ import type { FileNetwork, TensorEntry } from './types.js';
 
 /** The opsets whose operators are read. Newer files are tried: most operators stay as they are. */
 const OLDEST = 7;
+/** Bytes of all tensors that do not lie in the file as they are. */
+const MAX_MADE = 1 << 26;
 
 /** Numbers known at import: a tensor of the file, or computed from shapes (then dimensions may be symbols; null: unknown). */
 export interface Known {
@@ -48,7 +50,9 @@ export class Importer {
   /** The batch that the file was made for, where it names one: inputs of thaw's take any. */
   batch: number | undefined;
   #fresh = 0;
-  readonly #taken = new Set<string>();
+  /** Names given, and the number that the next of that name gets. */
+  readonly #taken = new Map<string, number>();
+  #made = 0;
   readonly #declared = new Map<string, string>();
   readonly #readers = new Map<string, OnnxNode[]>();
   readonly #done = new Set<OnnxNode>();
@@ -62,7 +66,11 @@ export class Importer {
       this.values.set(name, { kind: 'known', name, shape: entry.shape, numbers, entry });
     const live = this.#live();
     for (const node of live)
-      for (const input of new Set(node.inputs)) this.#readers.set(input, [...(this.#readers.get(input) ?? []), node]);
+      for (const input of new Set(node.inputs)) {
+        const readers = this.#readers.get(input);
+        if (readers) readers.push(node);
+        else this.#readers.set(input, [node]);
+      }
     for (const input of model.inputs) this.#input(input);
     for (const node of live) if (!this.#done.has(node)) this.#node(node);
     const outputs = this.#outputs();
@@ -155,8 +163,10 @@ export class Importer {
   /** A name that nothing else bears. */
   fresh(wanted: string): string {
     let name = wanted;
-    for (let i = 2; this.#taken.has(name); i++) name = `${wanted}_${i}`;
-    this.#taken.add(name);
+    let next = this.#taken.get(wanted) ?? 2;
+    for (; this.#taken.has(name); next++) name = `${wanted}_${next}`;
+    if (name !== wanted) this.#taken.set(wanted, next);
+    this.#taken.set(name, 2);
     return name;
   }
 
@@ -169,6 +179,8 @@ export class Importer {
     const { entry, shape } = known;
     if (!entry || !['F64', 'F32', 'F16', 'BF16'].includes(entry.dtype))
       throw this.fail('floating-point numbers', `tensor '${known.name}'`, entry?.dtype ?? 'a shape');
+    if (entry.source instanceof Uint8Array) this.#made += entry.source.length;
+    if (this.#made > MAX_MADE) throw this.fail(`at most ${MAX_MADE} bytes`, 'tensors computed', 'more');
     this.g[kind](name, shape);
     this.tensors.set(name, { ...entry, name, shape });
     this.#declared.set(key, name);

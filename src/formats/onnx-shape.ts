@@ -26,7 +26,12 @@ function parts(symbol: string): [number, string] {
   return found ? [Number(found[1]), found[2]!] : [1, symbol];
 }
 
+/** A product of more symbols than this is only unknown: nodes that square a size would double it each time. */
+const MAX_SYMBOLS = 8;
+let lost = 0;
+
 function toDim({ number, symbols }: Product): Dim {
+  if (symbols.length > MAX_SYMBOLS) return `?lost${++lost}`;
   if (symbols.length === 0) return number;
   return number === 1 ? symbols.join('*') : `${number}*${symbols.join('*')}`;
 }

@@ -13,6 +13,8 @@ import type { Checkpoint, TensorEntry } from './types.js';
 
 /** Numbers of one attribute. */
 const MAX_NUMBERS = 1 << 20;
+/** Ten times the nodes of the largest classifiers that exporters write. */
+const MAX_NODES = 20_000;
 
 /** `ir_version` comes first, then a field that ModelProto has; safetensors' length has zeros where names stand here. */
 export function isOnnx(head: Buffer): boolean {
@@ -104,6 +106,7 @@ function addConstant(model: OnnxModel, constant: OnnxConstant): void {
 
 /** NodeProto: input 1, output 2, name 3, op_type 4, attribute 5, domain 7. */
 async function readNode(proto: ProtoFile, field: Field, model: OnnxModel): Promise<void> {
+  if (model.nodes.length >= MAX_NODES) throw proto.fail(`at most ${MAX_NODES} nodes`, 'graph', 'more');
   const node: OnnxNode = { name: '', op: '', domain: '', inputs: [], outputs: [], attributes: new Map() };
   const attributes: Field[] = [];
   for (const part of await within(proto, field)) {

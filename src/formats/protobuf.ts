@@ -8,7 +8,7 @@ import type { RangeFile } from './file.js';
 /** Read at once; whatever lies in one window costs no further system call. */
 const WINDOW = 256 * 1024;
 /** Fields of one file. Each costs memory of ours, but may cost two bytes of the file. */
-const MAX_FIELDS = 4_000_000;
+const MAX_FIELDS = 1_000_000;
 
 /** One field of a message. */
 export interface Field {

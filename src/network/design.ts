@@ -82,8 +82,10 @@ export function fromFile(file: Checkpoint, found: FileNetwork): Design {
       ? `classifier found: '${classifier}', the last linear layer or 1x1 convolution before the output, ${outputs} outputs`
       : `no classifier found before the output: the whole network is taken for a body, and a new head goes on '${found.graph.outputs[0]}'`,
   );
-  const head = classifier ? design.head : { ...design.head, boundary: found.graph.outputs[0] ?? '' };
-  return { ...design, head, ...readPortable(file.metadata, head.outputs) };
+  const { kind, labels, targets, preprocessing } = readPortable(file.metadata, outputs);
+  const boundary = classifier ? design.head.boundary : (found.graph.outputs[0] ?? '');
+  const head = { ...design.head, kind, boundary, ...(targets && { targets }) };
+  return { ...design, head, labels, preprocessing };
 }
 
 /**
