@@ -6,7 +6,7 @@ import type { Architecture, Preprocessing, Unrecognised } from '../zoo/index.js'
 import { checkGraph } from './check-graph.js';
 import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
-import { classifierOf } from './heads.js';
+import { bodyEnd, classifierOf } from './heads.js';
 import { readMetadata, readPortable } from './metadata.js';
 import { nearest } from './patterns.js';
 import type { HeadDescription } from './types.js';
@@ -77,13 +77,13 @@ export function fromDescription(graph: GraphDescription, name = 'custom'): Desig
 export function fromFile(file: Checkpoint, found: FileNetwork): Design {
   const design = fromDescription(found.graph, found.name);
   const { classifier, outputs } = design.head;
+  const boundary = bodyEnd(found.graph, classifier ? design.head.boundary : (found.graph.outputs[0] ?? ''));
   found.notes.push(
     classifier
       ? `classifier found: '${classifier}', the last linear layer or 1x1 convolution before the output, ${outputs} outputs`
-      : `no classifier found before the output: the whole network is taken for a body, and a new head goes on '${found.graph.outputs[0]}'`,
+      : `no classifier found before the output: the whole network is taken for a body, and a new head goes on '${boundary}'`,
   );
   const { kind, labels, targets, preprocessing } = readPortable(file.metadata, outputs);
-  const boundary = classifier ? design.head.boundary : (found.graph.outputs[0] ?? '');
   const head = { ...design.head, kind, boundary, ...(targets && { targets }) };
   return { ...design, head, labels, preprocessing };
 }

@@ -255,3 +255,12 @@ export function classifierOf(graph: GraphDescription): { classifier: string; bou
   if (!node || !weight || (node.op !== 'linear' && !pointwise)) return { classifier: '', boundary: '', outputs: 0 };
   return { classifier: node.name, boundary: node.inputs[0] ?? '', outputs: weight.shape[0]! };
 }
+
+/** Where the body ends below a value: what only pools and flattens is of the head, which chooses its own. */
+export function bodyEnd(graph: GraphDescription, value: string): string {
+  const through = new Set('flatten reshape global_average_pool adaptive_average_pool reduce dropout'.split(' '));
+  let end = value;
+  for (let node = producer(graph, end); node && through.has(node.op); node = producer(graph, end))
+    end = node.inputs[0]!;
+  return producer(graph, end) ? end : value;
+}
