@@ -34,6 +34,11 @@ export const inspect: CliCommand = {
         { ...describeFile(checkpoint), ...describeNetwork(net), summary },
         `${networkText(net, checkpoint)}\n\n${summary}`,
       );
+    } catch (error) {
+      // A network that is no classifier (a detector's maps) has no loss, and so no plan for training.
+      if (!(error instanceof ThawError) || error.code !== 'ERR_SHAPE') throw error;
+      output.warn(`${error.message}; this is what the file holds:`);
+      output.result(describeFile(checkpoint), tensorTable(checkpoint));
     } finally {
       net.dispose();
     }
