@@ -22,6 +22,10 @@ const COMMANDS: Record<string, { text: string; load: () => Promise<CliCommand> }
     text: 'what the body makes of pictures, as numbers',
     load: async () => (await import('./commands/features.js')).features,
   },
+  export: {
+    text: 'write a network as an ONNX model',
+    load: async () => (await import('./commands/export.js')).exportCommand,
+  },
   demo: {
     text: 'draw pictures, learn from them, transfer: needs no data',
     load: async () => (await import('./commands/demo.js')).demo,

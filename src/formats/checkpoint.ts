@@ -4,10 +4,11 @@ import { isCfg, isDarknetWeights, readDarknet } from './darknet.js';
 import { fault } from './fault.js';
 import { RangeFile } from './file.js';
 import { isHdf5, readKerasH5 } from './keras-h5.js';
+import { isOnnx, readOnnx } from './onnx.js';
 import { isSafetensors, readSafetensors } from './safetensors.js';
 import { isPickle, readTorchLegacy } from './torch-legacy.js';
 import { isJson, readTfjs } from './tfjs.js';
-import type { Checkpoint, FormatResult, OpenOptions } from './types.js';
+import type { Checkpoint, OpenOptions } from './types.js';
 import { isZip } from './zip.js';
 
 export { safetensorsHeader } from './safetensors.js';
@@ -15,7 +16,7 @@ export * from './types.js';
 
 interface Reader {
   accepts: (head: Buffer) => boolean;
-  read: (file: RangeFile, options: OpenOptions) => Promise<Checkpoint | FormatResult>;
+  read: (file: RangeFile, options: OpenOptions) => Promise<Checkpoint>;
 }
 
 /** The first that accepts a file's beginning reads it. */
@@ -24,6 +25,7 @@ const READERS: Reader[] = [
   { accepts: isHdf5, read: readKerasH5 },
   { accepts: isPickle, read: readTorchLegacy },
   { accepts: isJson, read: readTfjs },
+  { accepts: isOnnx, read: readOnnx },
   { accepts: isSafetensors, read: readSafetensors },
   { accepts: isCfg, read: readDarknet },
   { accepts: isDarknetWeights, read: readDarknet },
@@ -38,29 +40,23 @@ const KNOWN: [Buffer, string][] = [
 ];
 
 /**
- * Reads the description of a weight file: safetensors, torch.save's (zip and legacy), TensorFlow.js, Keras (.h5 and
- * .keras), Darknet or .npz. Tensors' bytes are read only where their form has to be changed first (HDF5, compressed,
- * quantized), and nothing in the file is executed. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ, ERR_FILE_TRUNCATED,
- * ERR_FORMAT_UNKNOWN, ERR_SAFETENSORS, ERR_TORCH_FILE, ERR_PICKLE_UNSAFE, ERR_TFJS, ERR_KERAS, ERR_HDF5,
- * ERR_HDF5_MISSING, ERR_DARKNET, ERR_NPZ, ERR_PATH_OUTSIDE, ERR_ABORTED.
+ * Reads the description of a weight file: safetensors, torch.save's (zip and legacy), ONNX, TensorFlow.js, Keras (.h5
+ * and .keras), Darknet or .npz. Tensors' bytes are read only where their form has to be changed first (HDF5,
+ * compressed, quantized), and nothing in the file is executed. Throws ERR_FILE_NOT_FOUND, ERR_FILE_READ,
+ * ERR_FILE_TRUNCATED, ERR_FORMAT_UNKNOWN, ERR_SAFETENSORS, ERR_TORCH_FILE, ERR_PICKLE_UNSAFE, ERR_ONNX,
+ * ERR_ONNX_EXTERNAL, ERR_TFJS, ERR_KERAS, ERR_HDF5, ERR_HDF5_MISSING, ERR_DARKNET, ERR_NPZ, ERR_PATH_OUTSIDE,
+ * ERR_ABORTED.
  */
 export async function openCheckpoint(path: string, options: OpenOptions = {}): Promise<Checkpoint> {
   const file = await RangeFile.open(path, options.signal);
   try {
     const head = await file.read(0, Math.min(64, file.size), 'first bytes');
     const reader = READERS.find(({ accepts }) => accepts(head));
-    if (reader) return whole(await reader.read(file, options));
+    if (reader) return await reader.read(file, options);
     const known = KNOWN.find(([start]) => head.subarray(0, start.length).equals(start));
-    const formats = 'safetensors, a PyTorch file (.pth, .pt, .th), TensorFlow.js, Keras, Darknet or .npz';
+    const formats = 'safetensors, a PyTorch file (.pth, .pt, .th), ONNX, TensorFlow.js, Keras, Darknet or .npz';
     throw fault('ERR_FORMAT_UNKNOWN', formats, `'${path}'`, known?.[1] ?? 'other bytes');
   } finally {
     await file.close();
   }
-}
-
-/** What a format tells of its network goes with the checkpoint. */
-function whole(result: Checkpoint | FormatResult): Checkpoint {
-  if (!('checkpoint' in result)) return result;
-  const { checkpoint, ...model } = result;
-  return { ...checkpoint, ...model };
 }

@@ -10,7 +10,8 @@ import { darknetFault, parseCfg, type Section } from './darknet-cfg.js';
 import { translate, type DarknetGraph, type Piece } from './darknet-graph.js';
 import { fault } from './fault.js';
 import { RangeFile } from './file.js';
-import { elements, type Checkpoint, type FormatResult, type OpenOptions, type TensorEntry } from './types.js';
+import { elements, withoutNetwork, type Checkpoint, type OpenOptions, type TensorEntry } from './types.js';
+import type { Preprocessing } from '../zoo/types.js';
 
 const MAX_CFG = 1 << 24;
 
@@ -27,7 +28,7 @@ export function isDarknetWeights(head: Buffer): boolean {
 }
 
 /** Throws ERR_DARKNET, ERR_DARKNET_LAYER (when the network is loaded), ERR_FILE_NOT_FOUND, ERR_FORMAT_UNKNOWN. */
-export async function readDarknet(file: RangeFile, options: OpenOptions = {}): Promise<FormatResult> {
+export async function readDarknet(file: RangeFile, options: OpenOptions = {}): Promise<Checkpoint> {
   const head = await file.read(0, Math.min(64, file.size), 'first bytes');
   if (isDarknetWeights(head)) {
     const cfg = await RangeFile.open(await beside(file.path, '.cfg', 'its network'), options.signal);
@@ -55,7 +56,7 @@ async function beside(file: string, ending: string, what: string): Promise<strin
   throw fault('ERR_FILE_NOT_FOUND', `'${path.basename(other)}' beside it (${what})`, `'${file}'`, 'no such file');
 }
 
-async function readPair(sections: Section[], cfg: string, weights: RangeFile, main: string): Promise<FormatResult> {
+async function readPair(sections: Section[], cfg: string, weights: RangeFile, main: string): Promise<Checkpoint> {
   const name = path.basename(cfg, path.extname(cfg));
   const plain: Checkpoint = {
     path: main,
@@ -68,19 +69,22 @@ async function readPair(sections: Section[], cfg: string, weights: RangeFile, ma
   try {
     made = translate(sections);
   } catch (error) {
-    if (error instanceof ThawError && error.code === 'ERR_DARKNET_LAYER')
-      return { checkpoint: { ...plain, graphError: error }, notes: [] };
+    if (error instanceof ThawError && error.code === 'ERR_DARKNET_LAYER') return withoutNetwork(plain, error);
     throw error;
   }
   const tensors = await place(weights, made.pieces);
   const { graph, notes, input } = made;
-  const { channels, height, width } = input;
-  if (channels !== 1 && channels !== 3 && channels !== 4) return { checkpoint: { ...plain, tensors }, graph, notes };
+  const preprocessing = preprocessingOf(input);
+  const network = { name, graph, tensors, ...(preprocessing && { preprocessing }) };
+  return { ...plain, tensors, network: () => ({ ...network, notes: [...notes] }) };
+}
+
+/** Darknet scales pictures to 0..1 and subtracts nothing. */
+function preprocessingOf({ channels, height, width }: DarknetGraph['input']): Preprocessing | null {
+  if (channels !== 1 && channels !== 3 && channels !== 4) return null;
   const same = (value: number): number[] => new Array<number>(channels).fill(value);
-  // Darknet scales pictures to 0..1 and subtracts nothing.
   const size = { resize: [height, width] as [number, number], crop: null, interpolation: 'bilinear' as const };
-  const preprocessing = { ...size, mean: same(0), std: same(1), channels, source: 'assumed' as const } as const;
-  return { checkpoint: { ...plain, tensors }, graph, preprocessing: { ...preprocessing, channels }, notes };
+  return { ...size, mean: same(0), std: same(1), channels, source: 'assumed' };
 }
 
 async function readSections(cfg: RangeFile): Promise<Section[]> {

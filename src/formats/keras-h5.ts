@@ -12,14 +12,14 @@ import { translate } from './keras-graph.js';
 import { knownModel } from './keras-known.js';
 import type { KerasMode } from './keras-preprocessing.js';
 import type { StoredTensor } from './layout.js';
-import type { Checkpoint, FormatResult, TensorEntry } from './types.js';
+import { withoutNetwork, type Checkpoint, type TensorEntry } from './types.js';
 
 const SIGNATURE = Buffer.from('\x89HDF\r\n\x1a\n', 'latin1');
 
 export const isHdf5 = (head: Buffer): boolean => head.subarray(0, 8).equals(SIGNATURE);
 
 /** Throws ERR_HDF5, ERR_HDF5_MISSING, ERR_KERAS. */
-export async function readKerasH5(file: RangeFile): Promise<FormatResult> {
+export async function readKerasH5(file: RangeFile): Promise<Checkpoint> {
   Hdf5File.checkSize(file.path, file.size);
   const h5 = await Hdf5File.open(file.path, await file.read(0, file.size, 'weights'));
   try {
@@ -29,7 +29,7 @@ export async function readKerasH5(file: RangeFile): Promise<FormatResult> {
   }
 }
 
-function readOpen(h5: Hdf5File): FormatResult {
+function readOpen(h5: Hdf5File): Checkpoint {
   const root = h5.has('model_weights') ? 'model_weights' : '';
   const weights = readLayers(h5, root);
   const config = h5.texts('', 'model_config')?.[0];
@@ -68,19 +68,20 @@ interface Parts {
 }
 
 /** A graph with its weights; what cannot be translated keeps its tensors, and the error for whoever loads it. */
-export function kerasResult({ path, format, weights, make, version, mode, notes }: Parts): FormatResult {
+export function kerasResult({ path, format, weights, make, version, mode, notes }: Parts): Checkpoint {
   const raw = weights.raw();
   const checkpoint: Checkpoint = { path, format, tensors: raw, metadata: {}, aliases: new Map() };
   try {
     const model = make();
-    if (!model) return { checkpoint, notes };
+    if (!model) return checkpoint;
     const { graph, tensors, preprocessing, notes: more } = translate(model, weights, { version, mode });
     for (const name of weights.unread()) tensors.set(name, raw.get(name)!);
+    const network = { name: model.name, graph, tensors, ...(preprocessing && { preprocessing }) };
     const named = { ...checkpoint, tensors, metadata: { name: model.name } };
-    return { checkpoint: named, graph, ...(preprocessing && { preprocessing }), notes: [...notes, ...more] };
+    return { ...named, network: () => ({ ...network, notes: [...notes, ...more] }) };
   } catch (error) {
     if (!(error instanceof ThawError)) throw error;
-    return { checkpoint: { ...checkpoint, graphError: error }, notes };
+    return withoutNetwork(checkpoint, error);
   }
 }
 

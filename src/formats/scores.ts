@@ -20,12 +20,14 @@ export function withoutSoftmax(graph: GraphDescription): { graph: GraphDescripti
 
 function softmaxBefore(graph: GraphDescription, output: string): NodeDescription | undefined {
   const producers = new Map(graph.nodes.map((node) => [node.name, node]));
-  const readers = (value: string): number => graph.nodes.filter(({ inputs }) => inputs.includes(value)).length;
+  const uses = (value: string): number =>
+    graph.nodes.filter(({ inputs }) => inputs.includes(value)).length +
+    graph.outputs.filter((name) => name === value).length;
   let node = producers.get(output);
   while (node && THROUGH.has(node.op)) {
     const from: string = node.inputs[0] ?? '';
-    if (readers(from) > 1) return undefined;
+    if (uses(from) > 1) return undefined;
     node = producers.get(from);
   }
-  return node?.op === 'softmax' && readers(node.name) <= 1 ? node : undefined;
+  return node?.op === 'softmax' && uses(node.name) <= 1 ? node : undefined;
 }

@@ -18,7 +18,8 @@ import {
   ELEMENT_BYTES,
   elements,
   MAX_RANK,
-  type FormatResult,
+  withoutNetwork,
+  type Checkpoint,
   type OpenOptions,
   type StorageDType,
   type TensorEntry,
@@ -38,7 +39,7 @@ export function isJson(head: Buffer): boolean {
  * Throws ERR_TFJS, ERR_KERAS, ERR_PATH_OUTSIDE, ERR_FILE_NOT_FOUND, ERR_FILE_TRUNCATED, ERR_FORMAT_UNKNOWN for JSON
  * that is no model.
  */
-export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Promise<FormatResult> {
+export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Promise<Checkpoint> {
   const json = await readJson(file);
   if (json.weightsManifest === undefined && json.modelTopology === undefined)
     throw fault('ERR_FORMAT_UNKNOWN', 'the model.json of TensorFlow.js', `'${file.path}'`, 'another JSON text');
@@ -52,17 +53,18 @@ export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Prom
   const described = topology && (isObject(topology.model_config) ? topology.model_config : topology);
   const known = described ? null : knownModel([...stored].map(([name, { shape }]) => ({ name, shape })));
   const notes = known ? [`the file has weights only; names and shapes are those of ${known.model.name}`] : [];
-  if (!described && !known) return { checkpoint, notes };
+  if (!described && !known) return checkpoint;
   try {
     const model = known?.model ?? parseModel(described, `'${file.path}'`);
     const version = typeof topology?.keras_version === 'string' ? topology.keras_version : undefined;
     const { graph, tensors, preprocessing, notes: more } = translate(model, weights, { version, mode: known?.mode });
     for (const name of weights.unread()) tensors.set(name, raw.get(name)!);
     const named = { ...checkpoint, tensors, metadata: { name: model.name } };
-    return { checkpoint: named, graph, ...(preprocessing && { preprocessing }), notes: [...notes, ...more] };
+    const network = { name: model.name, graph, tensors, ...(preprocessing && { preprocessing }) };
+    return { ...named, network: () => ({ ...network, notes: [...notes, ...more] }) };
   } catch (error) {
     if (!(error instanceof ThawError)) throw error;
-    return { checkpoint: { ...checkpoint, graphError: error }, notes };
+    return withoutNetwork(checkpoint, error);
   }
 }
 

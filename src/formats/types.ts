@@ -42,7 +42,7 @@ export interface TensorEntry {
 /** What a weight file holds. Only its description is read; the tensors' bytes stay in the file. */
 export interface Checkpoint {
   path: string;
-  format: 'safetensors' | 'torch-zip' | 'torch-legacy' | 'tfjs' | 'keras-h5' | 'keras-zip' | 'darknet' | 'npz';
+  format: 'safetensors' | 'torch-zip' | 'torch-legacy' | 'onnx' | 'tfjs' | 'keras-h5' | 'keras-zip' | 'darknet' | 'npz';
   /** In the order of the file. An alias has an entry of its own with the same source. */
   tensors: Map<string, TensorEntry>;
   /**
@@ -52,22 +52,32 @@ export interface Checkpoint {
   metadata: Record<string, string>;
   /** Names that share all their bytes with an earlier name: alias → first name. */
   aliases: Map<string, string>;
-  /** What a format that describes its network tells beside the tensors, which then bear the names of this graph. */
-  graph?: GraphDescription;
-  /** Why the network that the file describes has no graph here: thrown when it is loaded, not when it is looked at. */
-  graphError?: ThawError;
-  preprocessing?: Preprocessing;
-  labels?: string[];
-  /** What was changed or assumed on the way, a sentence each. */
-  notes?: string[];
+  /** The file's own graph, as it stands there; absent where it has none. */
+  nodes?: FileNode[];
+  /**
+   * The file's own graph as one of thaw's, with the tensors that it reads; absent where the file has none. Throws where
+   * an operator is missing or the graph contradicts itself: such a file can still be looked at.
+   */
+  network?: () => FileNetwork;
 }
 
-/** What a format with a graph of its own gives: `openCheckpoint` puts it all into the checkpoint. */
-export interface FormatResult {
-  checkpoint: Checkpoint;
-  graph?: GraphDescription;
+/** A node of a file's own graph, in the file's words. */
+export interface FileNode {
+  name: string;
+  op: string;
+  inputs: string[];
+  outputs: string[];
+}
+
+/** A network that comes with its own graph. */
+export interface FileNetwork {
+  name: string;
+  graph: GraphDescription;
+  /** By the names of the graph's parameters and states. */
+  tensors: Map<string, TensorEntry>;
+  /** What the file says, or what is known of its kind; absent where nothing is. */
   preprocessing?: Preprocessing;
-  labels?: string[];
+  /** What was done beyond the letter of the file, a sentence each. */
   notes: string[];
 }
 
@@ -75,6 +85,14 @@ export interface OpenOptions {
   signal?: AbortSignal | undefined;
   /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
   weights?: string | undefined;
+}
+
+/** A file whose network has no graph here: `error` is for whoever loads it, not for whoever looks at it. */
+export function withoutNetwork(checkpoint: Checkpoint, error: ThawError): Checkpoint {
+  const network = (): never => {
+    throw error;
+  };
+  return { ...checkpoint, network };
 }
 
 /** Number of elements; 1 for a scalar. NaN-free: callers check that sizes are whole numbers. */

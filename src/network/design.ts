@@ -1,13 +1,13 @@
 import { expected, ThawError } from '../errors.js';
-import type { Checkpoint } from '../formats/types.js';
+import type { Checkpoint, FileNetwork } from '../formats/types.js';
 import type { GraphDescription } from '../graph/types.js';
 import { architectures, build, recognise } from '../zoo/index.js';
 import type { Architecture, Preprocessing, Unrecognised } from '../zoo/index.js';
 import { checkGraph } from './check-graph.js';
 import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
-import { classifierOf } from './heads.js';
-import { readMetadata } from './metadata.js';
+import { bodyEnd, classifierOf } from './heads.js';
+import { readMetadata, readPortable } from './metadata.js';
 import type { SavedNetwork } from './metadata.js';
 import { nearest } from './patterns.js';
 import type { HeadDescription } from './types.js';
@@ -62,6 +62,24 @@ export function fromDescription(graph: GraphDescription, name = 'custom'): Desig
 }
 
 /**
+ * The design of a network that comes with its own graph. Where no last layer with weights is found, the network is taken
+ * for a body: a new head goes on its output.
+ */
+export function fromFile(file: Checkpoint, found: FileNetwork): Design {
+  const design = fromDescription(found.graph, found.name);
+  const { classifier, outputs } = design.head;
+  const boundary = bodyEnd(found.graph, classifier ? design.head.boundary : (found.graph.outputs[0] ?? ''));
+  found.notes.push(
+    classifier
+      ? `classifier found: '${classifier}', the last linear layer or 1x1 convolution before the output, ${outputs} outputs`
+      : `no classifier found before the output: the whole network is taken for a body, and a new head goes on '${boundary}'`,
+  );
+  const { kind, labels, targets, preprocessing } = readPortable(file.metadata, outputs);
+  const head = { ...design.head, kind, boundary, ...(targets && { targets }) };
+  return { ...design, head, labels, preprocessing: preprocessing ?? found.preprocessing ?? null };
+}
+
+/**
  * What a file holds: what `save` wrote about it, the architecture named, or the one that its names and shapes tell.
  * @param outputs number of outputs of a head that is missing from the file; default: the architecture's own
  * @throws ERR_UNKNOWN_ARCHITECTURE, ERR_ARCHITECTURE, ERR_GRAPH, ERR_FORMAT, ERR_FORMAT_VERSION
@@ -74,20 +92,9 @@ export function designOf(
   if (typeof architecture === 'object') return fromDescription(architecture);
   if (architecture !== undefined) return named(file, architecture, outputs);
   const saved = readMetadata(file.metadata, file.path);
-  if (!saved && file.graph) return described(file, file.graph);
-  if (!saved && file.graphError) throw file.graphError;
   if (!saved) return recognised(file, outputs);
   const preprocessing: Preprocessing | null = saved.preprocessing && { ...saved.preprocessing, source: 'file' };
   return { ...saved, preprocessing, prefix: '', optional: new Set<string>() };
-}
-
-/** A file that brings its own graph. */
-function described(file: Checkpoint, graph: GraphDescription): Design {
-  const design = fromDescription(graph, file.metadata.name);
-  // A body without a classifier ends where its output is.
-  const boundary = design.head.boundary || (graph.outputs.length === 1 ? graph.outputs[0]! : '');
-  const head = { ...design.head, boundary };
-  return { ...design, head, preprocessing: file.preprocessing ?? null, labels: file.labels ?? null };
 }
 
 function recognised(file: Checkpoint, outputs: number | undefined): Design {

@@ -36,7 +36,9 @@ export interface HeadEdit {
 /** See `Network.replaceHead`. */
 export function replaceHead(net: Headed, options: HeadOptions): HeadEdit {
   const outputs = namedOutputs(options);
-  const layered = options.layers !== undefined || options.preset !== undefined || options.after !== undefined;
+  // A body without a classifier has no last layer to make anew.
+  const body = net.head.classifier === '' && net.head.boundary !== '';
+  const layered = body || options.layers !== undefined || options.preset !== undefined || options.after !== undefined;
   if (!layered && options.dropout !== undefined)
     throw expected('ERR_HEAD', "a preset ('linear' or 'fastai')", 'dropout', options.dropout);
   return layered ? stacked(net, options, outputs) : swapped(net, outputs);
@@ -236,11 +238,22 @@ function edit(
 
 /** The last layer of a graph that says nothing about itself: the linear or 1x1 layer nearest to its output, if there is one. */
 export function classifierOf(graph: GraphDescription): { classifier: string; boundary: string; outputs: number } {
-  const through = new Set(['flatten', 'reshape', 'global_average_pool', 'adaptive_average_pool', 'relu', 'softmax']);
+  const through = new Set(
+    'flatten reshape global_average_pool adaptive_average_pool average_pool relu softmax reduce dropout'.split(' '),
+  );
   let node = producer(graph, graph.outputs[0] ?? '');
   while (node && through.has(node.op)) node = producer(graph, node.inputs[0] ?? '');
   const weight = graph.parameters.find(({ name }) => name === node?.inputs[1]);
-  if (!node || !weight || (node.op !== 'linear' && node.op !== 'conv2d'))
-    return { classifier: '', boundary: '', outputs: 0 };
+  const pointwise = node?.op === 'conv2d' && weight?.shape.slice(2).every((size) => size === 1);
+  if (!node || !weight || (node.op !== 'linear' && !pointwise)) return { classifier: '', boundary: '', outputs: 0 };
   return { classifier: node.name, boundary: node.inputs[0] ?? '', outputs: weight.shape[0]! };
+}
+
+/** Where the body ends below a value: what only pools and flattens is of the head, which chooses its own. */
+export function bodyEnd(graph: GraphDescription, value: string): string {
+  const through = new Set('flatten reshape global_average_pool adaptive_average_pool reduce dropout'.split(' '));
+  let end = value;
+  for (let node = producer(graph, end); node && through.has(node.op); node = producer(graph, end))
+    end = node.inputs[0]!;
+  return producer(graph, end) ? end : value;
 }

@@ -5,7 +5,7 @@ import { assemble, checkOptions } from './assemble.js';
 import type { NetworkOptions } from './assemble.js';
 import { adaptWeights, changeChannels, changePreprocessing } from './channels.js';
 import type { ChannelChange } from './channels.js';
-import { designOf } from './design.js';
+import { designOf, fromFile } from './design.js';
 import type { Design } from './design.js';
 import { tensorOf } from './graph-edit.js';
 import { matchTensors } from './match.js';
@@ -35,8 +35,8 @@ export interface LoadOptions extends NetworkOptions {
 
 /**
  * Loads a network: a file saved by thaw, safetensors or PyTorch weights of a known architecture (told by content, names
- * and shapes; also without a head, or with another number of classes), or a file that brings its graph: TensorFlow.js
- * (model.json), Keras (.h5, .keras), Darknet (.cfg, .weights). Nothing that does not fit is passed over in
+ * and shapes; also without a head, or with another number of classes), or a file that brings its graph: ONNX,
+ * TensorFlow.js (model.json), Keras (.h5, .keras), Darknet (.cfg, .weights). Nothing that does not fit is passed over in
  * silence: see `loadReport` and `drop`.
  * @param file a path
  * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, and those
@@ -47,12 +47,14 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   checkOptions(options);
   checkAborted(options.signal);
   const checkpoint = await openCheckpoint(file, { signal: options.signal, weights: options.weights });
-  const design = designOf(checkpoint, options.architecture, options.labels?.length);
-  const matching = matchTensors(checkpoint, design.graph, {
+  const own = options.architecture === undefined ? checkpoint.network?.() : undefined;
+  const design = own ? fromFile(checkpoint, own) : designOf(checkpoint, options.architecture, options.labels?.length);
+  const matching = matchTensors(own ? { ...checkpoint, tensors: own.tensors } : checkpoint, design.graph, {
     prefix: design.prefix,
     optional: design.optional,
     drop: options.drop,
   });
+  matching.report.notes.push(...(own?.notes ?? []));
   const change = options.channels === undefined ? null : changeChannels(design.graph, options.channels);
   const adapted = change ? adaptedDesign(design, change) : design;
   const aliases = { ...design.aliases, ...matching.aliases };

@@ -3,7 +3,7 @@ import type { GraphDescription } from '../graph/types.js';
 import type { Preprocessing } from '../zoo/index.js';
 import { checkGraph } from './check-graph.js';
 import type { Network } from './network.js';
-import type { HeadDescription } from './types.js';
+import type { HeadDescription, HeadKind } from './types.js';
 
 /** Version of what this file writes under `thaw.network`. A reader refuses newer ones. */
 export const FORMAT_VERSION = 1;
@@ -44,6 +44,44 @@ export function writeMetadata(net: Network): Record<string, string> {
   };
   // Python's readers look for `format`: it says that the names and layouts are PyTorch's.
   return { format: 'pt', [VERSION_KEY]: String(FORMAT_VERSION), [NETWORK_KEY]: JSON.stringify(saved) };
+}
+
+const KIND_KEY = 'thaw.kind';
+const LABELS_KEY = 'thaw.labels';
+const PREPROCESSING_KEY = 'thaw.preprocessing';
+
+/** Strings for a format that holds the graph in its own words: labels and preprocessing. */
+export function writePortable(net: Network): Record<string, string> {
+  const { preprocessing, head } = net;
+  const names = head.kind === 'regression' ? head.targets : net.labelsSource === 'index' ? undefined : net.labels;
+  return {
+    [KIND_KEY]: head.kind,
+    ...(names && { [LABELS_KEY]: JSON.stringify(names) }),
+    ...(preprocessing && { [PREPROCESSING_KEY]: JSON.stringify(preprocessing) }),
+  };
+}
+
+/** The reverse of `writePortable`. What does not fit is left out: the file need not be thaw's own. */
+export function readPortable(
+  metadata: Record<string, string>,
+  outputs: number,
+): { kind: HeadKind; labels: string[] | null; targets: string[] | null; preprocessing: Preprocessing | null } {
+  const value = (key: string): unknown => {
+    try {
+      return JSON.parse(metadata[key] ?? 'null');
+    } catch {
+      return null;
+    }
+  };
+  const [labels, preprocessing] = [value(LABELS_KEY), value(PREPROCESSING_KEY)];
+  const kind = (['multi', 'regression'] as const).find((one) => one === metadata[KIND_KEY]) ?? 'single';
+  const names = isStrings(labels) && labels.length === outputs ? labels : null;
+  return {
+    kind,
+    labels: kind === 'regression' ? null : names,
+    targets: kind === 'regression' ? names : null,
+    preprocessing: isPreprocessing(preprocessing) ? { ...preprocessing, source: 'file' } : null,
+  };
 }
 
 /**

@@ -24,13 +24,17 @@ export class LoadReport {
   /** In both, with different shapes; `note` says what was done. */
   readonly mismatched: TensorReport[] = [];
 
+  /** What else was done with a network that came with its own graph, and where its classifier was found. */
+  readonly notes: string[] = [];
+
   /** A table: a line a tensor, those that were simply loaded summed up in one. */
   toString(): string {
     const rows = (['dropped', 'initialised', 'mismatched'] as const).flatMap((what) =>
       this[what].map((t) => [what, t.name, shape(t.expected), shape(t.received), t.note ?? '']),
     );
     const summary = `${this.loaded.length} loaded, ${this.dropped.length} dropped, ${this.initialised.length} initialised, ${this.mismatched.length} mismatched`;
-    if (rows.length === 0) return summary;
-    return `${summary}\n${textTable([['', 'tensor', 'network', 'file', ''], ...rows])}`;
+    const lines = [summary, ...this.notes];
+    if (rows.length > 0) lines.push(textTable([['', 'tensor', 'network', 'file', ''], ...rows]));
+    return lines.join('\n');
   }
 }

@@ -4,6 +4,7 @@ import type { CommandHelp, Flag } from '../../src/cli/flags.js';
 import { build } from '../../src/cli/commands/build.js';
 import { demo } from '../../src/cli/commands/demo.js';
 import { evaluate } from '../../src/cli/commands/evaluate.js';
+import { exportCommand } from '../../src/cli/commands/export.js';
 import { features } from '../../src/cli/commands/features.js';
 import { fit } from '../../src/cli/commands/fit.js';
 import { inspect } from '../../src/cli/commands/inspect.js';
@@ -61,7 +62,9 @@ function flagTable(flags: readonly Flag[]): string {
   );
 }
 
-const commands = [fit, predict, evaluate, inspect, features, demo, build].map(({ help }) => command(help));
+const commands = [fit, predict, evaluate, inspect, features, exportCommand, demo, build].map(({ help }) =>
+  command(help),
+);
 
 /** By file and the name in the comments `<!-- name: begin -->`. */
 export const GENERATED: Record<string, Record<string, string>> = {

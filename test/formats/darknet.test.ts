@@ -60,10 +60,12 @@ function write(name: string, cfg = SMALL, count = COUNT, minor = 2): string {
 }
 
 const code = async (file: string): Promise<string> =>
-  openCheckpoint(file).then(
-    ({ graphError }) => graphError?.code ?? 'none',
-    (error: { code: string }) => error.code,
-  );
+  openCheckpoint(file)
+    .then(({ network }) => network?.() && 'none')
+    .then(
+      (sound) => sound ?? 'none',
+      (error: { code: string }) => error.code,
+    );
 
 describe('Darknet', () => {
   it('reads a .cfg with its .weights, from either, of both headers', async () => {

@@ -115,10 +115,12 @@ describe('.keras', () => {
 
   it('says what is wrong', async () => {
     const code = (file: string): Promise<string> =>
-      openCheckpoint(file).then(
-        ({ graphError }) => graphError?.code ?? 'none',
-        (error: { code: string }) => error.code,
-      );
+      openCheckpoint(file)
+        .then(({ network }) => network?.() && 'none')
+        .then(
+          (sound) => sound ?? 'none',
+          (error: { code: string }) => error.code,
+        );
     const sound = arrays('mix', 'norm', 'top');
     const shape = { ...sound, 'layers/mix/vars/0': { shape: [2], values: [1, 10] } };
     expect(await code(await write(shape))).toBe('ERR_KERAS');

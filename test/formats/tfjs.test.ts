@@ -91,9 +91,10 @@ describe('TensorFlow.js', () => {
       const got = await scores(file);
       reference(picture).forEach((wanted, i) => expect(got[i]).toBeCloseTo(wanted, 4));
     }
-    const { graph, notes, tensors } = await openCheckpoint(whole);
-    expect(graph!.outputs).toEqual(['top']);
-    expect(notes!.join()).toMatch(/softmax 'top.activation'/);
+    const { network, tensors } = await openCheckpoint(whole);
+    const { graph, notes } = network!();
+    expect(graph.outputs).toEqual(['top']);
+    expect(notes.join()).toMatch(/softmax 'top.activation'/);
     expect(tensors.get('conv.weight')!.shape).toEqual([2, 1, 3, 3]);
   });
 
@@ -133,10 +134,12 @@ describe('TensorFlow.js', () => {
 
   it('says what is wrong', async () => {
     const code = async (json: unknown, bytes = BYTES): Promise<string> =>
-      openCheckpoint(write('wrong', json, { 'a.bin': bytes })).then(
-        ({ graphError }) => graphError?.code ?? 'none',
-        (error: { code: string }) => error.code,
-      );
+      openCheckpoint(write('wrong', json, { 'a.bin': bytes }))
+        .then(({ network }) => network?.() && 'none')
+        .then(
+          (sound) => sound ?? 'none',
+          (error: { code: string }) => error.code,
+        );
     const model = (weights: unknown[], layers?: unknown[]) => ({
       modelTopology: topology(layers),
       weightsManifest: [{ paths: ['a.bin'], weights }],

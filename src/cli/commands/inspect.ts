@@ -14,13 +14,15 @@ const NO_NETWORK = new Set([
   'ERR_KERAS',
   'ERR_KERAS_LAYER',
   'ERR_DARKNET_LAYER',
+  'ERR_ONNX_OPERATOR',
+  'ERR_ONNX',
 ]);
 
 export const inspect: CliCommand = {
   help: {
     name: 'inspect',
     operands: 'FILE',
-    text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors.',
+    text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors, and its nodes where it has a graph.',
     flags: [
       { name: 'tensors', kind: 'switch', text: 'List the tensors of the file instead of the layers.' },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
@@ -40,6 +42,11 @@ export const inspect: CliCommand = {
         { ...describeFile(checkpoint), ...describeNetwork(net), summary },
         `${networkText(net, checkpoint)}\n\n${summary}`,
       );
+    } catch (error) {
+      // A network that is no classifier (a detector's maps) has no loss, and so no plan for training.
+      if (!(error instanceof ThawError) || error.code !== 'ERR_SHAPE') throw error;
+      output.warn(`${error.message}; this is what the file holds:`);
+      output.result(describeFile(checkpoint), tensorTable(checkpoint));
     } finally {
       net.dispose();
     }
@@ -51,7 +58,7 @@ async function loadIfKnown(file: string, signal: AbortSignal, warn: (line: strin
     return await load(file, { signal });
   } catch (error) {
     if (!(error instanceof ThawError) || !NO_NETWORK.has(error.code)) throw error;
-    warn(`${error.message}; these are its tensors:`);
+    warn(`${error.message}; this is what it holds:`);
     return null;
   }
 }
@@ -62,6 +69,7 @@ function describeFile(checkpoint: Checkpoint) {
     format: checkpoint.format,
     tensors: [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape })),
     metadata: checkpoint.metadata,
+    ...(checkpoint.nodes && { nodes: checkpoint.nodes }),
   };
 }
 
@@ -77,7 +85,19 @@ function describeNetwork(net: Network) {
 
 function tensorTable(checkpoint: Checkpoint): string {
   const rows = [...checkpoint.tensors.values()].map((t) => [t.name, t.dtype, `[${t.shape.join(', ')}]`]);
-  return `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors\n\n${textTable([['tensor', 'type', 'shape'], ...rows])}`;
+  const tensors = textTable([['tensor', 'type', 'shape'], ...rows]);
+  const nodes = checkpoint.nodes?.map(({ name, op, inputs, outputs }) => [
+    op,
+    name,
+    inputs.join(' '),
+    outputs.join(' '),
+  ]);
+  const parts = [
+    `${checkpoint.path}: ${checkpoint.format}, ${rows.length} tensors${nodes ? `, ${nodes.length} nodes` : ''}`,
+    tensors,
+  ];
+  if (nodes) parts.push(textTable([['node', 'name', 'reads', 'makes'], ...nodes]));
+  return parts.join('\n\n');
 }
 
 function networkText(net: Network, checkpoint: Checkpoint): string {
