@@ -153,12 +153,27 @@ def write_mode(folder, mode, exact, single, shape):
     with open(f"{folder}/{mode}.bin", "wb") as file:
         for key, (dimensions, reference, stride) in wanted.items():
             error = max(np.linalg.norm(results[key][1] - reference) for results in own)
-            listing.append({"name": key, "shape": dimensions, "stride": stride, "count": len(reference),
-                            "norm": float(np.linalg.norm(reference)), "torchError": float(error)})
+            listing.append(
+                {
+                    "name": key,
+                    "shape": dimensions,
+                    "stride": stride,
+                    "count": len(reference),
+                    "norm": float(np.linalg.norm(reference)),
+                    "torchError": float(error),
+                }
+            )
             reference.astype("<f8").tofile(file)
-    return {"mode": mode, "shape": list(shape), "batch": batch.flatten().tolist(), "target": target.tolist(),
-            "distance": distance, "weights": f"{folder}/{mode}.safetensors", "numbers": f"{folder}/{mode}.bin",
-            "tensors": listing}
+    return {
+        "mode": mode,
+        "shape": list(shape),
+        "batch": batch.flatten().tolist(),
+        "target": target.tolist(),
+        "distance": distance,
+        "weights": f"{folder}/{mode}.safetensors",
+        "numbers": f"{folder}/{mode}.bin",
+        "tensors": listing,
+    }
 
 
 def write_safetensors(path, tensors):
@@ -166,7 +181,11 @@ def write_safetensors(path, tensors):
     kinds = {torch.float32: ("F32", "<f4"), torch.int64: ("I64", "<i8")}
     for name, tensor in tensors.items():
         size = tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": kinds[tensor.dtype][0], "shape": list(tensor.shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": kinds[tensor.dtype][0],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header).encode()
     with open(path, "wb") as file:
@@ -184,7 +203,9 @@ def write_reference(folder, name):
     norms = randomise(folder, single)
     calibrate(single, norms, shape)
     shared = {k: path for path, w in large.items() for k, v in single.named_parameters() if v is w}
-    write_safetensors(f"{folder}/weights.safetensors", {k: v for k, v in single.state_dict().items() if k not in shared})
+    write_safetensors(
+        f"{folder}/weights.safetensors", {k: v for k, v in single.state_dict().items() if k not in shared}
+    )
     exact = copy.deepcopy(single).double()
     modes = [write_mode(folder, mode, exact, single, shape) for mode in (("frozen", "train") if norms else ("plain",))]
     return {"weights": f"{folder}/weights.safetensors", "large": shared, "modes": modes}
