@@ -26,7 +26,7 @@ async function operations(net, graph, shapes) {
 const ownerOf = ({ node }) => node.split('/')[0];
 
 /**
- * Prints the launches of one pass, each at the least of its times over the repeats: what disturbs a launch makes it longer.
+ * Prints the launches of one pass, each at the least of its times over the repeats: a disturbance only ever adds.
  * @param {{ net: string, mode: string, batch: number, repeats: number, top: number }} options
  */
 export async function layers({ net: name, mode, batch, repeats, top }) {
@@ -91,11 +91,10 @@ function print({ name, mode, batch, whole, outside, top }, launches, counted) {
     groups.set(key, (groups.get(key) ?? 0) + launch.ms);
   }
   const totals = [...groups].sort((a, b) => b[1] - a[1]).filter(([, ms]) => ms > sum / 1000);
+  const lines = totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key]);
+  console.log(`\n${aligned([['ms', 'share', 'operator'], ...lines], new Set([0, 1]))}`);
   console.log(
-    `\n${aligned([['ms', 'share', 'operator'], ...totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key])], new Set([0, 1]))}`,
-  );
-  console.log(
-    `\n${name}, ${mode}, batch ${batch}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ${whole.toFixed(1)} ms; ` +
-      `${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})`,
+    `\n${name}, ${mode}, batch ${batch}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
+      `${whole.toFixed(1)} ms; ${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})`,
   );
 }
