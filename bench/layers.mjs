@@ -26,7 +26,7 @@ async function operations(net, graph, shapes) {
 const ownerOf = ({ node }) => node.split('/')[0];
 
 /**
- * Prints the launches of one pass, each at the least of its times over the repeats: what disturbs a launch makes it longer.
+ * Prints the launches of one pass, each at the least of its times over the repeats: a disturbance only ever adds.
  * @param {{ net: string, mode: string, batch: number, repeats: number, top: number }} options
  */
 export async function layers({ net: name, mode, batch, repeats, top }) {
@@ -42,6 +42,7 @@ export async function layers({ net: name, mode, batch, repeats, top }) {
 
   let best;
   let whole = Infinity;
+  let outside = Infinity;
   for (let i = 0; i <= repeats; i++) {
     const begin = performance.now();
     const { reply } = await net.execute(mode, inputs, request, { graph });
@@ -49,15 +50,16 @@ export async function layers({ net: name, mode, batch, repeats, top }) {
     // The first run packs the weights.
     if (i === 0) continue;
     whole = Math.min(whole, ms);
+    outside = Math.min(outside, ms - reply.launches.reduce((total, launch) => total + launch.ms, 0));
     best = best
       ? best.map((launch, k) => ({ ...launch, ms: Math.min(launch.ms, reply.launches[k].ms) }))
       : reply.launches;
   }
   net.dispose();
-  print(name, mode, batch, best, counted, whole, top);
+  print({ name, mode, batch, whole, outside, top }, best, counted);
 }
 
-function print(name, mode, batch, launches, counted, whole, top) {
+function print({ name, mode, batch, whole, outside, top }, launches, counted) {
   const sum = launches.reduce((total, { ms }) => total + ms, 0);
   const share = (ms) => `${((100 * ms) / sum).toFixed(1)}%`;
   const rate = (launch) => {
@@ -89,12 +91,10 @@ function print(name, mode, batch, launches, counted, whole, top) {
     groups.set(key, (groups.get(key) ?? 0) + launch.ms);
   }
   const totals = [...groups].sort((a, b) => b[1] - a[1]).filter(([, ms]) => ms > sum / 1000);
+  const lines = totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key]);
+  console.log(`\n${aligned([['ms', 'share', 'operator'], ...lines], new Set([0, 1]))}`);
   console.log(
-    `\n${aligned([['ms', 'share', 'operator'], ...totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key])], new Set([0, 1]))}`,
-  );
-  const rest = Math.max(0, whole - sum);
-  console.log(
-    `\n${name}, ${mode}, batch ${batch}: launches ${sum.toFixed(1)} ms; the fastest whole call ${whole.toFixed(1)} ms ` +
-      `(${rest.toFixed(1)} ms of it outside launches: hand-over${mode === 'step' ? ', update' : ''})`,
+    `\n${name}, ${mode}, batch ${batch}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
+      `${whole.toFixed(1)} ms; ${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})`,
   );
 }

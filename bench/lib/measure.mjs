@@ -45,7 +45,7 @@ export async function interleave(sides, { repeats, warmUp = 1 }) {
   return /** @type {any} */ (Object.fromEntries(names.map((name) => [name, summarise(samples[name])])));
 }
 
-/** Largest difference relative to the norm of the expected numbers. @param {Float32Array} got @param {Float32Array} wanted */
+/** Norm of the difference relative to that of the expected numbers. */
 export function relativeError(got, wanted) {
   if (got.length !== wanted.length) return Infinity;
   let difference = 0;

@@ -18,8 +18,8 @@ export const peerFile = (name) => fileURLToPath(new URL(`../peers/${name}`, impo
 export const sideFile = (name) => fileURLToPath(new URL(`../sides/${name}`, import.meta.url));
 
 /**
- * Files of a network with random weights: batch norms have the statistics of random pictures, so that activations keep their
- * size through all layers.
+ * Files of a network with random weights: batch norms have the statistics of random pictures, so that activations keep
+ * their size through all layers.
  * @param {string} name an architecture of torchvision
  * @returns {Promise<{ pth: string, onnx: string, safetensors: string }>}
  */

@@ -1,6 +1,7 @@
 """PyTorch's side of P8: eurosat.py THREADS plain|cached EPOCHS WEIGHTS DATA OUT
 
-plain: the usual script, every epoch from pictures through the whole network. cached: the body runs once for each picture.
+plain: the usual script, every epoch from pictures through the whole network.
+cached: the body runs once for each picture.
 """
 import json
 import sys

@@ -1,4 +1,4 @@
-// onnxruntime-node's side of P10: memory-onnxruntime.mjs ONNX, forward, batch 16, three times. Prints the peak in bytes.
+// onnxruntime-node's side of P10: memory-onnxruntime.mjs ONNX, forward, batch 16, three times. Prints the peak.
 import { createRequire } from 'node:module';
 import { pictures } from '../lib/networks.mjs';
 import { THREADS } from '../lib/machine.mjs';

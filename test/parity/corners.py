@@ -9,21 +9,22 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-SHIFTS = 33  # tried for each bias
-REACH = 0.25  # the largest, in deviations of the layer
+# In deviations of what the layer adds (in those of a residual sum shifts would compound):
+SHIFTS = torch.linspace(-0.25, 0.25, 65, dtype=torch.float64)  # tried for each bias
+SHIFTS = SHIFTS[SHIFTS.abs().argsort()]  # the smallest first: a drift of means would compound too
+ENOUGH = 0.003
 
 
 def corners(module):
     return (0.0, 6.0) if isinstance(module, nn.ReLU6) else (0.0,)
 
 
-def best_shifts(x, at):
-    """For each channel of x [N, C, …] what to add so that its values stay the farthest from corners."""
+def best_shifts(x, at, unit):
+    """For each channel of x [N, C, …] what to add so that values stay ENOUGH units from corners, or as far as can be."""
     values = x.transpose(0, 1).flatten(1)
-    shifts = torch.linspace(-REACH, REACH, SHIFTS, dtype=x.dtype) * x.std()
-    moved = values[:, None, :] + shifts[None, :, None]
+    moved = values[:, None, :] + unit * SHIFTS[None, :, None]
     distance = torch.stack([(moved - corner).abs().amin(-1) for corner in at]).amin(0)
-    return shifts[distance.argmax(1)]
+    return unit * SHIFTS[distance.clamp(max=ENOUGH * unit).max(1).indices]
 
 
 def leave_corners(net, batch):
@@ -31,11 +32,12 @@ def leave_corners(net, batch):
     last, hooks = [None], []
 
     def remember(module, inputs, output):
-        last[0] = module
+        last[0] = (module, output.std().item())
 
     def move(module, inputs):
-        shift = best_shifts(inputs[0], corners(module))
-        last[0].bias += shift
+        layer, unit = last[0]
+        shift = best_shifts(inputs[0], corners(module), unit)
+        layer.bias += shift
         return inputs[0] + shift.reshape(-1, *[1] * (inputs[0].dim() - 2))
 
     for module in net.modules():

@@ -133,7 +133,7 @@ describe('fineTune', () => {
       void (
         update && updates.push({ marks: net.trainable.length, rates: update.rates, learningRate: update.learningRate })
       );
-    const result = await net.fineTune(toyData(16), { epochs: 2, batch: 8, baseLearningRate: 0.02 });
+    const result = await net.fineTune(toyData(16), { epochs: 2, batch: 8, freezeEpochs: 1, baseLearningRate: 0.02 });
     expect(result.epochs.map(({ phase }) => phase)).toEqual(['head', 'all', 'all']);
     expect(updates.map(({ marks }) => marks)).toEqual([2, 2, 6, 6, 6, 6]);
     const rates = updates[3]!.rates!;

@@ -176,11 +176,12 @@ void pack_block(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, float*
   const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
   for (int64_t o = 0; o < lanes; ++o) {
     const int64_t out = panel.out_block * kLanes + o;
+    const int64_t group = out / group_out, lane = out - group * group_out;
     for (int64_t c = 0; c < channels; ++c) {
-      const int64_t in = (panel.in_block + b) * kLanes + c;
+      const int64_t in = (panel.in_block + b) * kLanes + c, within = in - group * group_in;
       // Small groups share a panel: what connects two groups is zero.
-      const bool linked = out < a.out_channels && in / group_in == out / group_out;
-      const int64_t row = a.transposed ? in * group_out + out % group_out : out * group_in + in % group_in;
+      const bool linked = out < a.out_channels && within >= 0 && within < group_in;
+      const int64_t row = a.transposed ? in * group_out + lane : out * group_in + within;
       const float* from = a.weight + (linked ? row : 0) * a.kernel_taps;
       for (int64_t t = 0; t < a.taps; ++t) to[(t * channels + c) * lanes + o] = linked ? from[a.tap[t]] : 0.0f;
     }
