@@ -5,13 +5,6 @@
 
 #include "error.h"
 
-// Under a sanitizer too, memory that the system has not is refused with a null pointer.
-#if defined(__SANITIZE_ADDRESS__)
-extern "C" __attribute__((used)) inline const char* __asan_default_options() { return "allocator_may_return_null=1"; }
-#elif defined(__SANITIZE_THREAD__)
-extern "C" __attribute__((used)) inline const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
-#endif
-
 namespace check {
 
 inline int failures = 0;
