@@ -1,7 +1,7 @@
 /**
  * Darknet-19 of YOLO9000: Better, Faster, Stronger, Redmon and Farhadi 2016, and Darknet-53 of YOLOv3: An Incremental
  * Improvement, 2018. Layers bear the number of their section in the published `.cfg`, counted from 0 as Darknet does:
- * `layers.4.conv.weight`, `layers.4.bn.running_mean`.
+ * `layers.4.conv.weight`, `layers.4.bn.running_mean`; the last convolution is `classifier`.
  */
 import type { GraphBuilder } from '../graph/builder.js';
 import { kaimingIn, zeros } from './init.js';
@@ -76,10 +76,9 @@ const darknet19: Recipe = {
       for (let i = 0; i < count; i++) s.conv(i % 2 === 0 ? { out: width, kernel: 3 } : { out: width / 2, kernel: 1 });
     }
     const [headBoundary, features] = [s.value, s.width];
-    const classifier = `${s.next()}.conv`;
-    const x = g.conv2d(classifier, headBoundary, { in: features, out: classes, kernel: 1, biasInit: zeros });
-    const scores = g.flatten('flatten', g.globalAveragePool(s.next(), x));
-    return { scores, classifier, features, headBoundary, bodyChannels: features };
+    const x = g.conv2d('classifier', headBoundary, { in: features, out: classes, kernel: 1, biasInit: zeros });
+    const scores = g.flatten('flatten', g.globalAveragePool('avgpool', x));
+    return { scores, classifier: 'classifier', features, headBoundary, bodyChannels: features };
   },
 };
 
@@ -97,10 +96,15 @@ const darknet53: Recipe = {
       for (let i = 0; i < blocks; i++) s.residual();
     }
     const [headBoundary, features] = [s.value, s.width];
-    let x = g.globalAveragePool(s.next(), headBoundary);
-    const classifier = `${s.next()}.conv`;
-    x = g.conv2d(classifier, x, { in: features, out: classes, kernel: 1, biasInit: zeros });
-    return { scores: g.flatten('flatten', x), classifier, features, headBoundary, bodyChannels: features };
+    let x = g.globalAveragePool('avgpool', headBoundary);
+    x = g.conv2d('classifier', x, { in: features, out: classes, kernel: 1, biasInit: zeros });
+    return {
+      scores: g.flatten('flatten', x),
+      classifier: 'classifier',
+      features,
+      headBoundary,
+      bodyChannels: features,
+    };
   },
 };
 

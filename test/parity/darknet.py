@@ -15,30 +15,23 @@ class Unit(nn.Module):
         return self.activation(self.bn(self.conv(x)))
 
 
-class Last(nn.Module):
-    def __init__(self, before, classes):
-        super().__init__()
-        self.conv = nn.Conv2d(before, classes, 1)
-        nn.init.zeros_(self.conv.bias)
-
-    def forward(self, x):
-        return self.conv(x)
-
-
 class Shortcut(nn.Module):
     """Adds what went into the section before the last."""
 
 
 class Darknet(nn.Module):
-    def __init__(self, sections):
+    def __init__(self, sections, features, num_classes):
         super().__init__()
         self.layers = nn.ModuleList(sections)
+        self.classifier = nn.Conv2d(features, num_classes, 1)
+        nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x):
         values = [x]
         for section in self.layers:
             values.append(values[-1] + values[-3] if isinstance(section, Shortcut) else section(values[-1]))
-        return values[-1].flatten(1)
+        # One number a class and pixel, then their mean; the mean of the pixels first comes to the same.
+        return self.classifier(values[-1].mean((2, 3), keepdim=True)).flatten(1)
 
 
 def darknet19(num_classes=1000):
@@ -49,7 +42,7 @@ def darknet19(num_classes=1000):
             after = width // (1 + i % 2)
             sections.append(Unit(before, after, 3 - 2 * (i % 2)))
             before = after
-    return Darknet([*sections, Last(before, num_classes), nn.AdaptiveAvgPool2d(1)])
+    return Darknet(sections, before, num_classes)
 
 
 def darknet53(num_classes=1000):
@@ -59,4 +52,4 @@ def darknet53(num_classes=1000):
         width *= 2
         for _ in range(blocks):
             sections += [Unit(width, width // 2, 1), Unit(width // 2, width, 3), Shortcut()]
-    return Darknet([*sections, nn.AdaptiveAvgPool2d(1), Last(width, num_classes)])
+    return Darknet(sections, width, num_classes)
