@@ -22,6 +22,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from torchvision.models.googlenet import BasicConv2d as GooglenetConv
+from torchvision.models.inception import BasicConv2d as InceptionConv
+from torchvision.ops import StochasticDepth
+
 from networks import make
 
 warnings.filterwarnings("ignore")
@@ -29,6 +33,8 @@ SAMPLE = 1 << 16
 PRIMES = [2, 3, 5, 7, 11, 13, 17, 23, 31, 41, 53, 67, 83, 101, 131, 163, 199, 257, 331, 421, 541, 701, 907, 1181, 1531, 1999]
 CLASSES = 10
 TRIES = 40
+# Height and width of a picture where 33 x 41 is too small, or more than needed.
+SIZES = {"alexnet": (65, 73), "cifar": (17, 21), "inception": (107, 139), "convnext": (35, 67)}
 ENOUGH = 8.0  # distance to the nearest corner, in float32's usual errors
 BATCHES = pathlib.Path(__file__).with_name("batches.json")
 
@@ -68,21 +74,25 @@ def calibrate(net, norms, shape):
 def set_mode(net, mode):
     net.train(mode == "train")
     for module in net.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, (nn.Dropout, StochasticDepth)):
             module.eval()
 
 
 def watch(net):
     """Collects what goes into every layer with corners."""
     seen = []
-    kinds = (nn.ReLU, nn.ReLU6, nn.MaxPool2d)
+    kinds = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.MaxPool2d)
     for module in net.modules():
         if isinstance(module, kinds):
             module.register_forward_pre_hook(lambda m, x: seen.append((m, x[0].detach().double().clone())))
+        if isinstance(module, (GooglenetConv, InceptionConv)):
+            module.bn.register_forward_hook(lambda m, x, y: seen.append((m, y.detach().double().clone())))
     return seen
 
 
 def distances(module, x):
+    if isinstance(module, (nn.Hardswish, nn.Hardsigmoid)):
+        return (x.abs() - 3).abs()
     if not isinstance(module, nn.MaxPool2d):
         return torch.cat([x.abs().flatten(), (x - 6).abs().flatten()]) if isinstance(module, nn.ReLU6) else x.abs()
     size, step, pad = module.kernel_size, module.stride, module.padding
@@ -186,16 +196,23 @@ def write_safetensors(path, tensors):
             file.write(tensor.contiguous().numpy().astype(kinds[tensor.dtype][1]).tobytes())
 
 
+def network(name):
+    auxiliary = {"aux_logits": False, "init_weights": False} if name in ("inception_v3", "googlenet") else {}
+    return make(name, num_classes=CLASSES, **auxiliary)
+
+
 def prepare(name):
     """Weights, two float32 networks that have them, and the shape of a batch."""
     torch.manual_seed(11)
     # Odd and unequal sides, and as small as the network allows: the fewer values, the farther they stay from corners.
-    shape = (2, 3, 65, 73) if name == "alexnet" else (2, 3, 17, 21) if name.startswith("cifar") else (2, 3, 33, 41)
-    first = make(name, num_classes=CLASSES)
+    height, width = next((size for start, size in SIZES.items() if name.startswith(start)), (33, 41))
+    shape = (2, 3, height, width)
+    first = network(name)
     calibrate(first, randomise(first), shape)
     weights = {k: v.clone() for k, v in first.state_dict().items()}
-    second = make(name, num_classes=CLASSES)
-    second.load_state_dict(weights)
+    second = network(name)
+    # With its version beside the tensors, which MNASNet asks for.
+    second.load_state_dict(first.state_dict())
     return weights, (first, second), shape
 
 
