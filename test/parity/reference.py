@@ -24,6 +24,7 @@ import torch.nn.functional as F
 
 from torchvision.models.googlenet import BasicConv2d as GooglenetConv
 from torchvision.models.inception import BasicConv2d as InceptionConv
+from torchvision.models.regnet import ResBottleneckBlock
 from torchvision.ops import StochasticDepth
 
 from networks import make
@@ -56,6 +57,8 @@ def randomise(net):
         # The branch of a residual block stays small beside its shortcut, as in trained networks.
         if "bn2" in children and "bn1" in children:
             nn.init.uniform_(children.get("bn3", children["bn2"]).weight, 0.1, 0.4)
+        if isinstance(block, ResBottleneckBlock):
+            nn.init.uniform_(block.f.c[1].weight, 0.1, 0.4)
     return norms
 
 
@@ -217,8 +220,10 @@ def prepare(name):
 
 
 def search_both(name):
+    """A network without corners has no distance."""
     found = {mode: search(name, mode) for mode in ("frozen", "train")}
-    return {mode: {"seed": seed, "distance": round(distance, 2)} for mode, (seed, distance) in found.items()}
+    return {mode: {"seed": seed, "distance": round(distance, 2) if distance < float("inf") else None}
+            for mode, (seed, distance) in found.items()}
 
 
 if __name__ == "__main__":
