@@ -35,7 +35,7 @@ PRIMES = [2, 3, 5, 7, 11, 13, 17, 23, 31, 41, 53, 67, 83, 101, 131, 163, 199, 25
 CLASSES = 10
 TRIES = 40
 # Height and width of a picture where 33 x 41 is too small, or more than needed.
-SIZES = {"alexnet": (65, 73), "cifar": (17, 21), "inception": (107, 139), "convnext": (35, 67)}
+SIZES = {"alexnet": (65, 73), "cifar": (17, 21), "inception": (107, 139), "convnext": (35, 67), "densenet": (65, 73)}
 ENOUGH = 8.0  # distance to the nearest corner, in float32's usual errors
 BATCHES = pathlib.Path(__file__).with_name("batches.json")
 
