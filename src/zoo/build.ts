@@ -3,18 +3,37 @@ import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';
 import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
+import { convnexts } from './convnext.js';
+import { darknets } from './darknet.js';
+import { densenets } from './densenet.js';
+import { efficientnets } from './efficientnet.js';
+import { googlenets } from './googlenet.js';
+import { inceptions } from './inception.js';
+import { mobilenetV1s } from './mobilenet-v1.js';
+import { mobilenetV3s } from './mobilenet-v3.js';
 import { mobilenets } from './mobilenet.js';
+import { mnasnets } from './mnasnet.js';
 import { preprocessingFor } from './preprocessing.js';
+import { regnets } from './regnet.js';
 import { resnets } from './resnet.js';
+import { shufflenets } from './shufflenet.js';
 import { squeezenets } from './squeezenet.js';
 import type { Architecture, Config, Recipe } from './types.js';
 import { vggs } from './vgg.js';
 
 const RECIPES = new Map<string, Recipe>(
-  Object.entries({ ...alexnets, ...vggs, ...resnets, ...squeezenets, ...mobilenets, ...cifarResnets }),
+  Object.entries({
+    ...{ ...alexnets, ...vggs, ...inceptions, ...googlenets, ...resnets, ...densenets, ...squeezenets },
+    ...{ ...mobilenets, ...mobilenetV3s, ...shufflenets, ...mnasnets, ...efficientnets, ...regnets, ...convnexts },
+    // What torchvision has not.
+    ...{ ...mobilenetV1s, ...darknets, ...cifarResnets },
+  }),
 );
 
-/** Names that `build` knows: torchvision's, and `cifar_resnet20` to `cifar_resnet110`. */
+/**
+ * Names that `build` knows: torchvision's; `mobilenet_v1` and its narrower forms `mobilenet_v1_0_25`, `_0_5` and `_0_75`;
+ * `darknet19` and `darknet53`; `cifar_resnet20` to `cifar_resnet110`.
+ */
 export function architectures(): string[] {
   return [...RECIPES.keys()];
 }
@@ -28,6 +47,7 @@ export function build(name: string, config: Config = {}): Architecture {
   if (!recipe) throw expected('ERR_ARCHITECTURE', `one of ${architectures().join(', ')}`, 'architecture', name);
   const imagenet = recipe.trainedOn === 'imagenet';
   const { classes = imagenet ? 1000 : 10, channels = 3 } = config;
+  const auxiliary = config.auxiliary === true && recipe.auxiliary !== undefined;
   if (!Number.isSafeInteger(classes) || classes < 1) {
     throw expected('ERR_OPTION', 'a whole number from 1 on', 'classes', classes);
   }
@@ -35,23 +55,28 @@ export function build(name: string, config: Config = {}): Architecture {
     throw expected('ERR_OPTION', '1, 3 or 4', 'channels', channels);
   const g = new GraphBuilder();
   const image = g.input('image', 'f32', ['N', channels, 'H', 'W']);
-  const { scores, ...facts } = recipe.write(g, image, { classes, channels });
+  const { scores, ...facts } = recipe.write(g, image, { classes, channels, auxiliary });
   const graph = g.build([scores]);
-  const side = imagenet ? 224 : 32;
+  const side = imagenet ? (recipe.pictures?.crop ?? 224) : 32;
   return {
     name,
-    config: { classes, channels },
+    config: { classes, channels, ...(auxiliary && { auxiliary }) },
     graph,
     classes,
     ...facts,
     layers: stages(graph),
-    preprocessing: preprocessingFor(recipe.trainedOn, channels),
+    preprocessing: preprocessingFor(recipe, channels),
     input: { channels, height: side, width: side },
   };
 }
 
-/** First segments of the parameters' names, two where the first is a numbered sequence (`features.3`). */
+/** First segments of the parameters' names; two where the first is a sequence (`features.3`, `trunk_output.block2`). */
 function stages({ parameters }: GraphDescription): string[] {
-  const names = parameters.map(({ name }) => /^(features|classifier)\.\d+|^\w+/.exec(name)![0]);
-  return [...new Set(names)];
+  const stage = /^((features|layers|trunk_output)\.\w+|classifier\.\d+|\w+)/;
+  return [...new Set(parameters.map(({ name }) => stage.exec(name)![0]))];
+}
+
+/** Modules of an architecture's auxiliary heads, each with the layer that gives its scores; none: {}. */
+export function auxiliaryHeads(name: string): Record<string, string> {
+  return RECIPES.get(name)?.auxiliary ?? {};
 }

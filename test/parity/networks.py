@@ -3,9 +3,18 @@
 import torchvision
 
 from cifar_resnet import CifarResNet
+from darknet import darknet19, darknet53
+from mobilenet_v1 import MobileNetV1
+
+WIDTHS = {"mobilenet_v1": 1, "mobilenet_v1_0_75": 0.75, "mobilenet_v1_0_5": 0.5, "mobilenet_v1_0_25": 0.25}
+DARKNETS = {"darknet19": darknet19, "darknet53": darknet53}
 
 
 def make(name, **options):
     if name.startswith("cifar_resnet"):
         return CifarResNet(int(name[len("cifar_resnet"):]), **options)
+    if name in WIDTHS:
+        return MobileNetV1(WIDTHS[name], **options)
+    if name in DARKNETS:
+        return DARKNETS[name](**options)
     return getattr(torchvision.models, name)(**options)

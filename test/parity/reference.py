@@ -25,6 +25,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from corners import leave_corners, margin
+from torchvision.models.regnet import ResBottleneckBlock
+from torchvision.ops import StochasticDepth
 from networks import make
 
 warnings.filterwarnings("ignore")
@@ -33,6 +35,8 @@ LARGE = 1 << 24
 CLASSES = 10
 FAR = 16.0  # from every corner, in float32's usual errors; a pool's maxima may be closer in a first batch
 TRIES = 20
+# Height and width of a picture where 33 x 41 is too small, or more than needed.
+SIZES = {"alexnet": (65, 73), "cifar": (17, 21), "inception": (107, 139), "convnext": (35, 67), "densenet": (65, 73)}
 
 
 @contextlib.contextmanager
@@ -79,6 +83,8 @@ def randomise(folder, net):
         # The branch of a residual block stays small beside its shortcut, as in trained networks.
         if "bn2" in children and "bn1" in children:
             nn.init.uniform_(children.get("bn3", children["bn2"]).weight, 0.1, 0.4)
+        if isinstance(block, ResBottleneckBlock):
+            nn.init.uniform_(block.f.c[1].weight, 0.1, 0.4)
     return norms
 
 
@@ -97,7 +103,7 @@ def calibrate(net, norms, shape):
 def set_mode(net, mode):
     net.train(mode == "train")
     for module in net.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, (nn.Dropout, StochasticDepth)):
             module.eval()
 
 
@@ -178,9 +184,11 @@ def write_safetensors(path, tensors):
 def write_reference(folder, name):
     torch.manual_seed(11)
     # Odd and unequal sides, and as small as the network allows.
-    shape = (2, 3, 65, 73) if name == "alexnet" else (2, 3, 17, 21) if name.startswith("cifar") else (2, 3, 33, 41)
+    height, width = next((size for start, size in SIZES.items() if name.startswith(start)), (33, 41))
+    shape = (2, 3, height, width)
     with undrawn():
-        single = make(name, num_classes=CLASSES)
+        auxiliary = {"aux_logits": False, "init_weights": False} if name in ("inception_v3", "googlenet") else {}
+        single = make(name, num_classes=CLASSES, **auxiliary)
     norms = randomise(folder, single)
     calibrate(single, norms, shape)
     shared = {k: path for path, w in large.items() for k, v in single.named_parameters() if v is w}

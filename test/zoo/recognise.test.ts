@@ -48,6 +48,14 @@ describe.each(architectures())('recognise %s', (name) => {
 });
 
 describe('recognise', () => {
+  it.each(['inception_v3', 'googlenet'])('%s with its auxiliary heads', (name) => {
+    const all = tensorsOf(name, { auxiliary: true, classes: 5 });
+    const found = { name, classes: 5, channels: 3, headMissing: false, prefix: '' };
+    expect(recognise(all)).toEqual({ ...found, auxiliary: true });
+    const part = renamed(all, (n) => (/^(AuxLogits.fc|aux2.fc1).bias$/.test(n) ? null : n));
+    expect(recognise(part)).toEqual(found);
+  });
+
   it('does not take another network for one that it contains', () => {
     const deeper = tensorsOf('resnet18');
     deeper.set('layer1.2.conv1.weight', { shape: [64, 64, 3, 3] });

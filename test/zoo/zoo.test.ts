@@ -59,6 +59,16 @@ describe('build', () => {
     });
   });
 
+  it("carries each architecture's own preprocessing", () => {
+    const half = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+    const { preprocessing, input } = build('inception_v3');
+    expect(preprocessing).toMatchObject({ resize: 342, crop: 299, interpolation: 'bilinear', ...half });
+    expect(input).toEqual({ channels: 3, height: 299, width: 299 });
+    expect(build('efficientnet_b3').preprocessing).toMatchObject({ resize: 320, crop: 300, interpolation: 'bicubic' });
+    expect(build('convnext_tiny').preprocessing).toMatchObject({ resize: 236, crop: 224, interpolation: 'bilinear' });
+    expect(build('darknet53').preprocessing).toMatchObject({ mean: [0, 0, 0], std: [1, 1, 1], crop: 256 });
+  });
+
   it.each([
     ['ERR_ARCHITECTURE', () => build('resnet19')],
     ['ERR_OPTION', () => build('resnet18', { classes: 0 })],
