@@ -21,7 +21,7 @@ Napi::Value core_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const CallTimer timer(Environment::of(env));
   Napi::Array isas = Napi::Array::New(env);
-  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::scalar}) {
+  for (const Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::scalar}) {
     if (isa_usable(isa)) isas.Set(isas.Length(), isa_name(isa));
   }
   Napi::Object result = Napi::Object::New(env);

@@ -35,12 +35,15 @@ export interface CompileRequest {
   trainable: string[];
   batchNorm?: Record<string, 'frozen' | 'statistics' | 'train'>;
   outputs?: string[];
-  precision?: 'fp32';
+  /** Default 'auto': bf16 where the instruction set is amx, else fp32. */
+  precision?: Precision | 'auto';
   isa?: Isa;
 }
 
 export interface CompileReply {
   plan: number;
+  isa: Isa;
+  precision: Precision;
   inputs: ValueDescription[];
   outputs: ValueDescription[];
   cut?: ValueDescription[];
@@ -153,7 +156,10 @@ export interface NativeSession {
   dispose(): void;
 }
 
-export type Isa = 'scalar' | 'avx2' | 'avx512';
+export type Isa = 'scalar' | 'avx2' | 'avx512' | 'amx';
+
+/** How a network computes: bf16 keeps pictures and weights of convolutions in 16 bits and sums in 32. */
+export type Precision = 'fp32' | 'bf16';
 
 export interface CoreInfo {
   version: string;

@@ -25,6 +25,12 @@ enum class Mode { run, embed, head, step, gradients };
 Mode mode_from(const std::string& name);  // throws ERR_REQUEST
 inline bool is_training(Mode mode) { return mode == Mode::step || mode == Mode::gradients; }
 
+/// bf16: convolutions read and write pictures in bf16 (Layout::blocked_bf16) and sum in f32; batch statistics, softmax,
+/// losses, updates and the weights of the store stay f32.
+enum class Precision : uint8_t { fp32, bf16 };
+/// "fp32", "bf16", or "auto": bf16 where the instruction set has products for it. Throws ERR_REQUEST.
+Precision precision_from(const std::string& name, Isa isa);
+
 struct Request {
   Mode mode = Mode::run;
   Json graph;    // description
@@ -33,6 +39,7 @@ struct Request {
   std::map<std::string, std::string> batch_norm;  // node → 'frozen' | 'statistics' | 'train'; default frozen
   std::vector<std::string> outputs;               // default: the graph's
   Isa isa = best_isa();
+  Precision precision = Precision::fp32;
 };
 
 /// The gradient of one trainable parameter: dense, or rows of its first dimension at `indices`.
@@ -52,6 +59,7 @@ struct Program {
   Graph graph;
   Mode mode = Mode::run;
   Isa isa = Isa::scalar;
+  Precision precision = Precision::fp32;
   std::vector<ValueId> inputs;                 // bound by the caller, in order
   std::vector<ValueId> cut;                    // values at the border, in graph order
   std::vector<ParameterGradient> gradients;    // in the order of the parameters

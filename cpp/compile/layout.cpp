@@ -41,7 +41,7 @@ class LayoutPass {
     const auto key = std::make_pair(v, layout);
     if (const auto it = made_.find(key); it != made_.end()) return it->second;
     Json attrs = Json::object();
-    attrs.set("to", layout == Layout::blocked ? "blocked" : "plain");
+    attrs.set("from", layout_name(original)).set("to", layout_name(layout));
     Node reorder = graph_.make("reorder", graph_.values[v].name + "/reorder", {v}, std::move(attrs));
     const ValueId result = reorder.outputs[0];
     graph_.values[result].layout = layout;

@@ -176,10 +176,18 @@ Mode mode_from(const std::string& name) {
   fail_expected("ERR_REQUEST", "run, embed, head, step or gradients", "mode", "'" + name + "'");
 }
 
+Precision precision_from(const std::string& name, Isa isa) {
+  if (name == "auto") return isa == Isa::amx ? Precision::bf16 : Precision::fp32;
+  if (name == "fp32") return Precision::fp32;
+  if (name == "bf16") return Precision::bf16;
+  fail_expected("ERR_REQUEST", "auto, fp32 or bf16", "precision", "'" + name + "'");
+}
+
 Program partition(const Request& request) {
   Program program;
   program.mode = request.mode;
   program.isa = request.isa;
+  program.precision = request.precision;
   program.graph = read_graph(effective_description(request), request.shapes);
   Graph& graph = program.graph;
   mark_trainable(graph, request);

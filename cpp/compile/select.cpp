@@ -18,6 +18,7 @@ class Selector final : public Select {
   Graph& graph() override { return program_.graph; }
   Node& node() override { return *node_; }
   Isa isa() const override { return program_.isa; }
+  bool bf16() const override { return program_.precision == Precision::bf16; }
 
   ValueId before(const std::string& op, std::vector<ValueId> inputs, Json attrs) override {
     // Two readers of one weight share its packed form.

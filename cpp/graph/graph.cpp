@@ -44,11 +44,18 @@ std::string to_string(const Shape& shape) {
 
 int64_t physical_count(const Value& v) {
   if (v.layout == Layout::plain) return count(v.shape);
-  const int64_t blocks = (v.shape[1] + kBlock - 1) / kBlock;
-  return v.shape[0] * blocks * v.shape[2] * v.shape[3] * kBlock;
+  const int64_t block = v.layout == Layout::blocked ? kBlock : kBlockBf16, blocks = (v.shape[1] + block - 1) / block;
+  return v.shape[0] * blocks * v.shape[2] * v.shape[3] * block;
 }
 
-size_t physical_bytes(const Value& v) { return static_cast<size_t>(physical_count(v)) * dtype_size(v.dtype); }
+size_t physical_bytes(const Value& v) {
+  const DType stored = v.layout == Layout::blocked_bf16 ? DType::bf16 : v.dtype;
+  return static_cast<size_t>(physical_count(v)) * dtype_size(stored);
+}
+
+const char* layout_name(Layout layout) {
+  return layout == Layout::plain ? "plain" : layout == Layout::blocked ? "blocked" : "blocked_bf16";
+}
 
 ValueId Graph::add_value(Value value) {
   const ValueId id = static_cast<ValueId>(values.size());

@@ -25,8 +25,10 @@ std::string to_string(const Shape&);  // "[16, 3, 224, 224]"
 ///  plain    row-major in the order of the shape.
 ///  blocked  rank 4 [N,C,H,W] in f32 only: [N][ceil(C/16)][H][W][16]. One pixel of one block is one
 ///           64-byte line. The lanes beyond C hold finite numbers that nobody's result depends on.
-enum class Layout : uint8_t { plain, blocked };
-constexpr int64_t kBlock = 16;
+///  blocked_bf16  the same with [N][ceil(C/32)][H][W][32] in bf16, the value's type being f32 all the same.
+enum class Layout : uint8_t { plain, blocked, blocked_bf16 };
+const char* layout_name(Layout);
+constexpr int64_t kBlock = 16, kBlockBf16 = 32;
 
 /// Where a value comes from.
 ///  input      bound by the caller at each run
@@ -51,7 +53,7 @@ struct Value {
 
 /// Bytes that a value takes in its layout.
 size_t physical_bytes(const Value&);
-/// Elements that a value takes in its layout, padding lanes included.
+/// Elements that a value takes in its layout, padding lanes included; of two bytes each in blocked_bf16.
 int64_t physical_count(const Value&);
 
 struct OpDef;

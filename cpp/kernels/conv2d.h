@@ -50,6 +50,7 @@ struct Conv2d {
   const int64_t* tap_offsets;
   int64_t row_pitch;     // pixels of one picture from one row of the grid to the next, in the band or (not copied) in x
   int64_t chunk_blocks;  // input blocks summed before the weights of the next are read
+  int64_t x_step;        // bytes from one grid point of a row to the next
 
   bool copy;  // read from a padded copy of the band in scratch
   Conv2dCopyAxis copy_rows, copy_cols;

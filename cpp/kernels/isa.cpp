@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
 
 #ifdef THAW_X86
 #ifdef _MSC_VER
@@ -10,6 +9,11 @@
 #else
 #include <cpuid.h>
 #endif
+#endif
+
+#if defined(THAW_HAS_AMX) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace thaw {
@@ -21,17 +25,17 @@ struct Registers {
   uint32_t a = 0, b = 0, c = 0, d = 0;
 };
 
-Registers cpuid(uint32_t leaf) {
+Registers cpuid(uint32_t leaf, uint32_t part = 0) {
   Registers r;
 #ifdef _MSC_VER
   int out[4];
   __cpuid(out, 0);
   if (static_cast<uint32_t>(out[0]) < leaf) return r;
-  __cpuidex(out, static_cast<int>(leaf), 0);
+  __cpuidex(out, static_cast<int>(leaf), static_cast<int>(part));
   r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]), static_cast<uint32_t>(out[2]),
        static_cast<uint32_t>(out[3])};
 #else
-  if (__get_cpuid_max(0, nullptr) >= leaf) __cpuid_count(leaf, 0, r.a, r.b, r.c, r.d);
+  if (__get_cpuid_max(0, nullptr) >= leaf) __cpuid_count(leaf, part, r.a, r.b, r.c, r.d);
 #endif
   return r;
 }
@@ -49,6 +53,25 @@ uint64_t saved_state() {
 
 bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
+// AMX in bf16 and AVX-512's conversions to bf16, and the system's leave to use the tiles' registers.
+bool has_tiles(uint32_t seven_d, uint64_t saved) {
+#ifdef THAW_HAS_AMX
+  constexpr uint32_t amx_bf16 = 1u << 22, amx_tile = 1u << 24, avx512_bf16 = 1u << 5;
+  if (!has(seven_d, amx_bf16 | amx_tile) || (saved & 0x60000) != 0x60000) return false;
+  if (!has(cpuid(7, 1).a, avx512_bf16)) return false;
+#ifdef __linux__
+  // Linux gives the 8 KiB of tile data to processes that ask.
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return true;
+#endif
+#else
+  (void)seven_d, (void)saved;
+  return false;
+#endif
+}
+
 Isa detect() {
   const Registers one = cpuid(1), seven = cpuid(7);
   constexpr uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
@@ -58,7 +81,7 @@ Isa detect() {
   const uint64_t saved = saved_state();
   if ((saved & 0x06) != 0x06) return Isa::scalar;                         // xmm, ymm
   if (!has(seven.b, avx512) || (saved & 0xe6) != 0xe6) return Isa::avx2;  // and mask registers, zmm
-  return Isa::avx512;
+  return has_tiles(seven.d, saved) ? Isa::amx : Isa::avx512;
 }
 
 #else
@@ -70,7 +93,7 @@ Isa detect() { return Isa::scalar; }
 Isa capped(Isa found) {
   const char* cap = std::getenv("THAW_MAX_ISA");
   if (!cap) return found;
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+  for (const Isa isa : kIsas)
     if (!std::strcmp(cap, isa_name(isa)) && isa < found) return isa;
   return found;
 }
@@ -79,6 +102,8 @@ Isa capped(Isa found) {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::amx:
+      return "amx";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:

@@ -8,7 +8,9 @@
 
 namespace thaw {
 
-enum class Isa : uint8_t { scalar, avx2, avx512 };
+/// amx is avx512 with the tiles of AMX for products in bf16.
+enum class Isa : uint8_t { scalar, avx2, avx512, amx };
+constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
 
 const char* isa_name(Isa);
 /// The best instruction set that processor, operating system and THAW_MAX_ISA allow. Fixed at first use.
@@ -18,20 +20,36 @@ bool isa_usable(Isa);
 
 // THAW_KERNELS(Type, name): declares the function tables `scalar::name`, `avx2::name`, `avx512::name` (each defined by
 // kernels/cpu/<stem>.cpp, which is compiled once per instruction set inside `namespace thaw { namespace THAW_ISA {`),
-// and `name_kernels(isa)` that picks one.
+// and `name_kernels(isa)` that picks one. THAW_BF16_KERNELS does the same for kernels/cpu/<stem>_bf16.cpp, which are
+// compiled for AMX too (THAW_HAS_AMX: where the compiler knows it).
 #ifdef THAW_X86
 #define THAW_KERNELS(Type, name)                         \
   namespace scalar { extern const Type name; }           \
   namespace avx2 { extern const Type name; }             \
   namespace avx512 { extern const Type name; }           \
   inline const Type& name##_kernels(Isa isa) {           \
-    if (isa == Isa::avx512) return avx512::name;         \
+    if (isa >= Isa::avx512) return avx512::name;         \
     return isa == Isa::avx2 ? avx2::name : scalar::name; \
   }
 #else
 #define THAW_KERNELS(Type, name)                         \
   namespace scalar { extern const Type name; }           \
   inline const Type& name##_kernels(Isa) { return scalar::name; }
+#endif
+
+#ifdef THAW_HAS_AMX
+#define THAW_BF16_KERNELS(Type, name)                    \
+  namespace scalar { extern const Type name; }           \
+  namespace avx2 { extern const Type name; }             \
+  namespace avx512 { extern const Type name; }           \
+  namespace amx { extern const Type name; }              \
+  inline const Type& name##_kernels(Isa isa) {           \
+    if (isa == Isa::amx) return amx::name;               \
+    if (isa == Isa::avx512) return avx512::name;         \
+    return isa == Isa::avx2 ? avx2::name : scalar::name; \
+  }
+#else
+#define THAW_BF16_KERNELS(Type, name) THAW_KERNELS(Type, name)
 #endif
 
 }  // namespace thaw

@@ -49,12 +49,15 @@ void differentiate(Gradient& g) {
 }
 
 void layout(const Graph&, const Node& node, Layouts& layouts) {
-  layouts.inputs[0] = layouts.outputs[0] = Layout::blocked;
-  if (node.inputs.size() > 3) layouts.inputs[3] = Layout::blocked;
+  const Layout pictures = conv2d_layout(node);
+  layouts.inputs[0] = node.attrs.at("kernel").as_string() == "narrow_bf16" ? Layout::plain : pictures;
+  layouts.outputs[0] = pictures;
+  if (node.inputs.size() > 3) layouts.inputs[3] = pictures;
 }
 
 void lower(Lower& lower) {
   const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
+  if (lower.attrs().at("kernel").as_string() == "narrow_bf16") return lower_narrow(lower, c);
   GridProblem problem;
   problem.grid = forward_grid(c);
   problem.channels = {c.in_channels(), c.out_channels(), c.groups};
@@ -68,14 +71,15 @@ void lower(Lower& lower) {
                               lower.output(0),
                               fused_activation(lower.attrs()),
                               static_cast<float>(lower.attrs().get("alpha", 0.01))};
-  lower_grid(lower, problem, c.depthwise(), operands);
+  lower_grid(lower, problem, operands);
 }
 
 void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const Conv2dKernels& kernels = conv2d_kernels(lower.isa());
-  const std::shared_ptr<Conv2dPlan> plan = plan_direct(problem, kernels);
+  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, direct_tiling(kernels));
+  const size_t tables = 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(plan->args.cols * plan->args.interleave);
   const int64_t offset = problem.weights_offset;
-  lower.launch(kernels.direct, plan->tasks, plan->scratch, [=](Run& run) {
+  lower.launch(kernels.direct, plan->tasks, plan->scratch + tables, [=](Run& run) {
     Conv2d a = plan->args;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
     a.residual = run.f32(o.residual);
@@ -110,9 +114,11 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
 
 }  // namespace
 
-void lower_grid(Lower& lower, const GridProblem& problem, bool depthwise, const GridOperands& operands) {
+void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& operands) {
   if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;
-  if (depthwise) lower_depthwise(lower, problem, operands);
+  const std::string& form = lower.attrs().at("kernel").as_string();
+  if (form == "bf16") lower_bf16(lower, problem, operands);
+  else if (form == "depthwise") lower_depthwise(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }
 

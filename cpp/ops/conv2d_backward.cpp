@@ -28,8 +28,8 @@ void infer_data(Infer& infer) {
   infer.output(DType::f32, x);
 }
 
-void layout_data(const Graph&, const Node&, Layouts& layouts) {
-  layouts.inputs[0] = layouts.outputs[0] = Layout::blocked;
+void layout_data(const Graph&, const Node& node, Layouts& layouts) {
+  layouts.inputs[0] = layouts.outputs[0] = conv2d_layout(node);
 }
 
 void lower_data(Lower& lower) {
@@ -45,7 +45,7 @@ void lower_data(Lower& lower) {
     problem.in_height = c.out_height, problem.in_width = c.out_width;
     problem.out_height = c.x[2], problem.out_width = c.x[3];
     problem.weights_offset = offsets[i];
-    lower_grid(lower, problem, c.depthwise(), {lower.input(0), lower.input(1), kNone, kNone, lower.output(0)});
+    lower_grid(lower, problem, {lower.input(0), lower.input(1), kNone, kNone, lower.output(0)});
   }
 }
 
@@ -122,7 +122,7 @@ void cut_units(Conv2dWeights& a, const WeightsPlan& plan) {
 std::shared_ptr<WeightsPlan> plan_weights(const Conv2dShape& c, int64_t vectors) {
   auto plan = std::make_shared<WeightsPlan>();
   const Channels channels{c.in_channels(), c.out_channels(), c.groups};
-  plan->panels = panels_of(channels, c.kernel_taps(), vectors, true);
+  plan->panels = panels_of(channels, c.kernel_taps(), {vectors, true});
   cut_tiles(*plan, c.kernel_taps(), vectors);
   Conv2dWeights& a = plan->args;
   a.pictures = c.pictures();

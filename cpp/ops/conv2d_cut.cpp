@@ -9,9 +9,8 @@ namespace thaw {
 
 namespace {
 
-constexpr int64_t kBandBytes = 384 << 10;  // bands of a task: well within a second-level cache
+constexpr int64_t kLine = 16;              // a line of 64 bytes, in units of four bytes
 constexpr int64_t kPanelBytes = 32 << 10;  // weights read again and again: the first-level cache
-constexpr int64_t kTaskWork = 8 << 20;     // multiplications of a task: about 0.1 ms
 constexpr int64_t kTasks = 16;             // tasks wanted of one launch, if they are not too small
 constexpr int64_t kMaxTaskBands = 32;      // the kernel's table
 
@@ -19,21 +18,21 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class Cut {
  public:
-  Cut(const GridProblem& problem, const Conv2dKernels& kernels)
-      : p_(problem), kernels_(kernels), plan_(std::make_shared<Conv2dPlan>()) {}
+  Cut(const GridProblem& problem, const Conv2dTiling& tiling)
+      : p_(problem), tiling_(tiling), plan_(std::make_shared<Conv2dPlan>()) {}
 
   std::shared_ptr<Conv2dPlan> make() {
     const GridAxis &y = p_.grid.y, &x = p_.grid.x;
     Conv2d& a = plan_->args;
     a.taps = static_cast<int64_t>(y.taps.size() * x.taps.size());
-    plan_->panels = panels_of(p_.channels, a.taps, kernels_.panel_vectors);
+    plan_->panels = panels_of(p_.channels, a.taps, tiling_.panel);
     a.panels = plan_->panels.panels.data();
     a.panel_count = static_cast<int64_t>(plan_->panels.panels.size());
     a.pictures = p_.pictures;
-    a.in_blocks = blocks_of(p_.channels.in);
+    a.in_blocks = blocks_of(p_.channels.in, tiling_.panel.block);
     a.in_height = p_.in_height, a.in_width = p_.in_width;
     a.out_channels = p_.channels.out;
-    a.out_blocks = blocks_of(p_.channels.out);
+    a.out_blocks = blocks_of(p_.channels.out, tiling_.panel.block);
     a.out_pixels = p_.out_height * p_.out_width;
     choose_reading();
     set_grid();
@@ -41,8 +40,8 @@ class Cut {
     set_taps();
     choose_panels();
     plan_->tasks = a.band_tasks * divide_up(a.panel_count, a.chunk_panels);
-    const size_t tables = 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(a.cols * a.interleave);
-    plan_->scratch = tables + (a.copy ? static_cast<size_t>(a.task_bands * a.band_floats) * sizeof(float) : 0);
+    a.x_step = kLine * static_cast<int64_t>(sizeof(float));
+    plan_->scratch = a.copy ? static_cast<size_t>(a.task_bands * a.band_floats) * sizeof(float) : 0;
     return plan_;
   }
 
@@ -54,10 +53,9 @@ class Cut {
 
   /// Cost of a row of `pixels`: multiplications, but no tile is faster than its chain of sums allows.
   double row_cost(int64_t pixels) const {
-    const int64_t tiles = divide_up(pixels, kernels_.tile_pixels);
-    const double each =
-        static_cast<double>(pixels) / static_cast<double>(tiles) * static_cast<double>(kernels_.panel_vectors);
-    return static_cast<double>(tiles) * (std::max(each, 8.0) + 2.0);
+    const int64_t tiles = divide_up(pixels, tiling_.tile_pixels);
+    const double each = static_cast<double>(pixels) / static_cast<double>(tiles);
+    return static_cast<double>(tiles) * tiling_.tile_cost(each, tiling_.panel.vectors);
   }
 
   // In place where every tap lies within the picture and rows are long enough; else from copies, in which pixels of
@@ -73,7 +71,7 @@ class Cut {
       if (row_cost(row * g) / static_cast<double>(g) <
           0.93 * row_cost(row * a.interleave) / static_cast<double>(a.interleave))
         a.interleave = g;
-    if (row >= 2 * kernels_.tile_pixels) a.interleave = 1;
+    if (row >= 2 * tiling_.tile_pixels) a.interleave = 1;
     a.copy = a.interleave > 1 || !(flat_ || (within(y, p_.in_height) && within(x, p_.in_width)));
     if (a.copy) flat_ = false;
   }
@@ -83,7 +81,7 @@ class Cut {
     Conv2d& a = plan_->args;
     const GridAxis &y = p_.grid.y, &x = p_.grid.x;
     if (flat_) {
-      const int64_t pixels = y.size * x.size, tiles = divide_up(pixels, kernels_.tile_pixels);
+      const int64_t pixels = y.size * x.size, tiles = divide_up(pixels, tiling_.tile_pixels);
       a.cols = divide_up(pixels, tiles);
       a.rows = divide_up(pixels, a.cols);
       a.last_cols = pixels - (a.rows - 1) * a.cols;
@@ -129,7 +127,7 @@ class Cut {
   int64_t row_bytes() const {
     const Conv2d& a = plan_->args;
     const int64_t cols = a.copy ? a.copy_cols.slots * a.copy_cols.extent : a.cols;
-    return a.copy_rows.slots * cols * a.interleave * kBlock * a.in_blocks * static_cast<int64_t>(sizeof(float));
+    return a.copy_rows.slots * cols * a.interleave * kLine * a.in_blocks * static_cast<int64_t>(sizeof(float));
   }
 
   // Bands of as many rows as the cache holds, and no more than gives every thread something to do.
@@ -139,8 +137,8 @@ class Cut {
     set_axis(p_.grid.x, plan_->col_phases, a.copy_cols);
     a.copy_cols.extent += a.cols;
     const int64_t groups = divide_up(a.pictures, a.interleave);
-    const int64_t fit = std::max<int64_t>(1, kBandBytes / row_bytes() - a.copy_rows.extent);
-    const int64_t busy = std::max(divide_up(a.rows * groups, kTasks), divide_up(kTaskWork, row_work()));
+    const int64_t fit = std::max<int64_t>(1, tiling_.band_bytes / row_bytes() - a.copy_rows.extent);
+    const int64_t busy = std::max(divide_up(a.rows * groups, kTasks), divide_up(tiling_.task_work, row_work()));
     // Rows copied for the border are paid for again by every band.
     const int64_t least = 4 * a.copy_rows.extent;
     a.bands = divide_up(a.rows, std::max(std::min(fit, busy), std::min(least, fit)));
@@ -156,19 +154,19 @@ class Cut {
     const int64_t groups = divide_up(a.pictures, a.interleave), all = groups * a.bands;
     const int64_t band = a.band_rows * row_bytes();
     const int64_t panel_work = std::max<int64_t>(1, a.band_rows * row_work() / a.panel_count);
-    a.task_bands = std::max<int64_t>(1, std::min({kBandBytes / band, all, kMaxTaskBands}));
+    a.task_bands = std::max<int64_t>(1, std::min({tiling_.band_bytes / band, all, kMaxTaskBands}));
     // Bands are shared where that leaves enough tasks, counting those that panels can give.
     const int64_t by_panels =
-        std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / kTaskWork));
+        std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / tiling_.task_work));
     const int64_t bands_wanted = std::max<int64_t>(1, kTasks / by_panels);
     a.task_bands = std::max<int64_t>(1, std::min(a.task_bands, all / bands_wanted));
     a.band_tasks = divide_up(all, a.task_bands);
     const int64_t chunks = std::min(divide_up(kTasks, a.band_tasks), by_panels);
     a.chunk_panels = divide_up(a.panel_count, chunks);
     a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
-                                 a.row_pitch * a.interleave * kBlock
+                                 a.row_pitch * a.interleave * kLine
                            : 0;
-    const int64_t block_bytes = std::max<int64_t>(1, a.taps) * kBlock * kernels_.panel_vectors * kBlock * 4;
+    const int64_t block_bytes = std::max<int64_t>(1, a.taps) * kBlock * tiling_.panel.vectors * kBlock * 4;
     a.chunk_blocks = std::max<int64_t>(1, kPanelBytes / block_bytes);
   }
 
@@ -190,20 +188,34 @@ class Cut {
     for (const int64_t pictures : {a.interleave, rest})
       for (const GridAxis::Tap& ty : p_.grid.y.taps)
         for (const GridAxis::Tap& tx : p_.grid.x.taps)
-          plan_->tap_offsets.push_back(tap_pixels(ty, tx) * pictures * kBlock);
+          plan_->tap_offsets.push_back(tap_pixels(ty, tx) * pictures * kLine);
     a.tap_offsets = plan_->tap_offsets.data();
   }
 
   const GridProblem& p_;
-  const Conv2dKernels& kernels_;
+  const Conv2dTiling& tiling_;
   std::shared_ptr<Conv2dPlan> plan_;
   bool flat_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<Conv2dPlan> plan_direct(const GridProblem& problem, const Conv2dKernels& kernels) {
-  return Cut(problem, kernels).make();
+// No tile is faster than its chains of sums allow.
+static double direct_cost(double points, int64_t vectors) {
+  return std::max(points * static_cast<double>(vectors), 8.0) + 2.0;
+}
+
+// Measured: the cost of a product follows its rows down to eight or so.
+static double bf16_cost(double points, int64_t) { return std::max(points, 8.0) + 2.0; }
+
+Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
+  return {{kernels.panel_vectors}, kernels.tile_pixels, 384 << 10, 8 << 20, direct_cost};
+}
+
+const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 64 << 20, bf16_cost};
+
+std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling) {
+  return Cut(problem, tiling).make();
 }
 
 }  // namespace thaw

@@ -99,22 +99,22 @@ std::vector<Grid> backward_grids(const Conv2dShape& c) {
   return grids;
 }
 
-Panels panels_of(const Channels& c, int64_t taps, int64_t vectors, bool whole_blocks) {
-  const int64_t in = c.in / c.groups, out = c.out / c.groups;
+Panels panels_of(const Channels& c, int64_t taps, const PanelForm& form) {
+  const int64_t in = c.in / c.groups, out = c.out / c.groups, block = form.block;
   // The least number of groups whose channels fill whole blocks on both sides.
-  const int64_t merge = std::min(c.groups, std::lcm(kBlock / std::gcd(in, kBlock), kBlock / std::gcd(out, kBlock)));
+  const int64_t merge = std::min(c.groups, std::lcm(block / std::gcd(in, block), block / std::gcd(out, block)));
   Panels result;
   for (int64_t g = 0; g < c.groups; g += merge) {
     const int64_t groups = std::min(merge, c.groups - g);
-    const int64_t in_blocks = blocks_of(groups * in), out_blocks = blocks_of(groups * out);
-    const int64_t tail = groups * in - (in_blocks - 1) * kBlock;
-    const int64_t channels = whole_blocks ? in_blocks * kBlock : groups * in;
-    for (int64_t b = 0; b < out_blocks; b += vectors) {
-      const int64_t wide = std::min(vectors, out_blocks - b);
-      result.panels.push_back({result.floats, static_cast<int32_t>(g * out / kBlock + b), static_cast<int32_t>(wide),
-                               static_cast<int32_t>(g * in / kBlock), static_cast<int32_t>(in_blocks),
+    const int64_t in_blocks = blocks_of(groups * in, block), out_blocks = blocks_of(groups * out, block);
+    const int64_t tail = groups * in - (in_blocks - 1) * block;
+    const int64_t channels = form.whole_blocks ? in_blocks * block : groups * in;
+    for (int64_t b = 0; b < out_blocks; b += form.vectors) {
+      const int64_t wide = std::min(form.vectors, out_blocks - b);
+      result.panels.push_back({result.floats, static_cast<int32_t>(g * out / block + b), static_cast<int32_t>(wide),
+                               static_cast<int32_t>(g * in / block), static_cast<int32_t>(in_blocks),
                                static_cast<int32_t>(tail)});
-      result.floats += channels * taps * wide * kBlock;
+      result.floats += channels * taps * wide * block;
     }
   }
   return result;

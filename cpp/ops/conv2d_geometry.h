@@ -58,12 +58,18 @@ struct Channels {
 
 struct Panels {
   std::vector<Conv2dPanel> panels;
-  int64_t floats = 0;  // of the packed weights
+  int64_t floats = 0;  // of the packed weights; elements, where they are bf16
 };
 
-/// Groups are merged until they fill whole blocks of 16 channels (block-diagonal weights), so any group size will do.
-/// `whole_blocks`: room for 16 channels in every block, also where fewer exist.
-Panels panels_of(const Channels&, int64_t taps, int64_t vectors, bool whole_blocks = false);
+/// What a panel is to a kernel.
+struct PanelForm {
+  int64_t vectors = 1;         // blocks of outputs
+  bool whole_blocks = false;   // room for all channels of a block, also where fewer exist
+  int64_t block = kBlock;      // channels of a block
+};
+
+/// Groups are merged until they fill whole blocks of channels (block-diagonal weights), so any group size will do.
+Panels panels_of(const Channels&, int64_t taps, const PanelForm&);
 
 /// Arguments of the direct kernel without operands, the arrays they point to, and the launch.
 struct Conv2dPlan {
@@ -82,8 +88,21 @@ struct GridProblem {
   int64_t weights_offset = 0;  // of this grid in the packed value
 };
 
-std::shared_ptr<Conv2dPlan> plan_direct(const GridProblem&, const Conv2dKernels&);
+/// What a kernel computes at a time, and how much of it is a task.
+struct Conv2dTiling {
+  PanelForm panel;
+  int64_t tile_pixels = 1;  // most grid points of a tile
+  int64_t band_bytes = 0;   // bands of a task: well within a second-level cache
+  int64_t task_work = 0;    // multiplications of a task: about 0.1 ms
+  /// Cost of a tile of so many points, in units of its own.
+  double (*tile_cost)(double points, int64_t vectors) = nullptr;
+};
+Conv2dTiling direct_tiling(const Conv2dKernels&);
+extern const Conv2dTiling kBf16Tiling;
 
-inline int64_t blocks_of(int64_t channels) { return (channels + kBlock - 1) / kBlock; }
+/// Sets everything but operands; scratch holds the bands alone.
+std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem&, const Conv2dTiling&);
+
+inline int64_t blocks_of(int64_t channels, int64_t block = kBlock) { return (channels + block - 1) / block; }
 
 }  // namespace thaw

@@ -1,7 +1,9 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
-// Attributes: form "direct" | "depthwise", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of
+// Attributes: form "direct" | "depthwise" | "bf16" | "narrow_bf16", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of
 // 16 outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
 #include "ops/conv2d_pack.h"
+
+#include "kernels/conv2d_bf16.h"
 
 #include <memory>
 
@@ -31,17 +33,24 @@ struct PackPlan {
   std::vector<int64_t> taps;
 };
 
+PanelForm panel_form(const Json& attrs) {
+  if (attrs.at("form").as_string() == "bf16") return kBf16Tiling.panel;
+  return {attrs.get("vectors", 1)};
+}
+
 void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t offset) {
   const bool backward = lower.attrs().get("backward", false);
   auto plan = std::make_shared<PackPlan>();
   plan->taps = grid.taps(c.weight[3]);
   Channels channels{c.in_channels(), c.out_channels(), c.groups};
   if (backward) std::swap(channels.in, channels.out);
-  plan->panels = panels_of(channels, static_cast<int64_t>(plan->taps.size()), lower.attrs().get("vectors", 1));
+  plan->panels = panels_of(channels, static_cast<int64_t>(plan->taps.size()), panel_form(lower.attrs()));
   const int64_t count = static_cast<int64_t>(plan->panels.panels.size());
   const Buffer weight = lower.input(0), packed = lower.output(0);
   const int64_t kernel_taps = c.kernel_taps();
-  lower.launch(conv2d_kernels(lower.isa()).pack, count, 0, [=](Run& run) {
+  const bool bf16 = lower.attrs().at("form").as_string() == "bf16";
+  const auto kernel = bf16 ? conv2d_bf16_kernels(lower.isa()).pack : conv2d_kernels(lower.isa()).pack;
+  lower.launch(kernel, count, 0, [=](Run& run) {
     return Conv2dPack{run.f32(weight),
                       run.f32(packed) + offset,
                       plan->panels.panels.data(),
@@ -70,10 +79,12 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64
 
 int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
   const int64_t taps = static_cast<int64_t>(grid.y.taps.size() * grid.x.taps.size());
+  if (attrs.at("form").as_string() == "narrow_bf16") return narrow_words(c);
   if (attrs.at("form").as_string() == "depthwise") return blocks_of(c.weight[0]) * taps * kBlock;
   Channels channels{c.in_channels(), c.out_channels(), c.groups};
   if (attrs.get("backward", false)) std::swap(channels.in, channels.out);
-  return panels_of(channels, taps, attrs.get("vectors", 1)).floats;
+  const int64_t elements = panels_of(channels, taps, panel_form(attrs)).floats;
+  return attrs.at("form").as_string() == "bf16" ? elements / 2 : elements;
 }
 
 void infer(Infer& infer) {
@@ -85,6 +96,7 @@ void lower(Lower& lower) {
   const Shape& weight = lower.in(0).shape;
   const Conv2dShape c = shape_of(lower.attrs(), weight);
   const std::vector<int64_t> offsets = packed_offsets(lower.attrs(), weight);
+  if (lower.attrs().at("form").as_string() == "narrow_bf16") return lower_narrow_pack(lower, c);
   const bool depthwise = lower.attrs().at("form").as_string() == "depthwise";
   const std::vector<Grid> grids = grids_of(lower.attrs(), c);
   for (size_t i = 0; i < grids.size(); ++i) {
@@ -103,18 +115,21 @@ std::vector<int64_t> packed_offsets(const Json& attrs, const Shape& weight) {
   return offsets;
 }
 
+static std::string form_of(Select& select, const Conv2dShape& c, bool backward) {
+  if (c.depthwise()) return "depthwise";
+  select.declined("depthwise", "expected as many groups as input and output channels, received " +
+                                   std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
+  if (!select.bf16()) return "direct";
+  return !backward && fits_narrow(c) ? "narrow_bf16" : "bf16";
+}
+
 void select_packed(Select& select, bool backward) {
   Node& node = select.node();
   const Shape weight = select.graph().values[node.inputs[1]].shape;
-  const int64_t groups = node.attrs.get("groups", 1);
-  const bool depthwise = groups > 1 && groups == weight[0] && weight[1] == 1;
-  if (!depthwise) {
-    select.declined("depthwise", "expected as many groups as input and output channels, received " +
-                                     std::to_string(groups) + " groups for a weight of shape " + to_string(weight));
-  }
-  const std::string form = depthwise ? "depthwise" : "direct";
-  Json attrs = Json::object().set("form", form).set("groups", groups);
-  if (!depthwise) attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
+  const Conv2dShape c = shape_of(node.attrs, weight);
+  const std::string form = form_of(select, c, backward);
+  Json attrs = Json::object().set("form", form).set("groups", c.groups);
+  if (form == "direct") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
   if (backward) {
     attrs.set("backward", true);
     for (const char* name : {"stride", "padding", "dilation"})

@@ -17,6 +17,17 @@ struct GridOperands {
   Activation activation = Activation::none;
   float alpha = 0;
 };
-void lower_grid(Lower&, const GridProblem&, bool depthwise, const GridOperands&);
+void lower_grid(Lower&, const GridProblem&, const GridOperands&);
+
+// ops/conv2d_bf16.cpp
+/// How a convolution's pictures lie: a kernel whose name ends in "bf16" reads and writes Layout::blocked_bf16.
+Layout conv2d_layout(const Node&);
+void lower_bf16(Lower&, const GridProblem&, const GridOperands&);
+/// Forward on up to four channels in plain layout.
+void lower_narrow(Lower&, const Conv2dShape&);
+bool fits_narrow(const Conv2dShape&);
+/// Bytes of the packed weights, in units of four, and the launch that packs them.
+int64_t narrow_words(const Conv2dShape&);
+void lower_narrow_pack(Lower&, const Conv2dShape&);
 
 }  // namespace thaw

@@ -69,6 +69,8 @@ class Select {
   virtual Graph& graph() = 0;
   virtual Node& node() = 0;               // may be changed in place: inputs, attrs
   virtual Isa isa() const = 0;
+  /// May this node compute in bf16?
+  virtual bool bf16() const = 0;
   /// Inserts a node ahead of this one and returns its first output. What reads only parameters, states and other
   /// such values is computed once and kept until one of them changes (packing, folding).
   virtual ValueId before(const std::string& op, std::vector<ValueId> inputs, Json attrs = Json::object()) = 0;
@@ -123,6 +125,8 @@ struct OpDef {
   void (*select)(Select&) = nullptr;                   // null: nothing to choose
   void (*layout)(const Graph&, const Node&, Layouts&) = nullptr;  // null: plain everywhere
   void (*lower)(Lower&) = nullptr;
+  /// It has kernels for pictures in Layout::blocked_bf16 (in the layout rules that operators share).
+  bool bf16 = false;
   /// Its result differs between runs with equal operands (dropout): never computed ahead.
   bool random = false;
   /// Pairs (input, output): the output replaces the state that the input names, where the node has that output.
@@ -130,9 +134,9 @@ struct OpDef {
 };
 
 // Layout rules that many operators share.
-/// Every f32 operand of rank 4 is blocked.
+/// Every f32 operand of rank 4 is blocked: in bf16 where one is already and the operator has kernels for that.
 void layout_images(const Graph&, const Node&, Layouts&);
-/// Blocked where some f32 operand of rank 4 is blocked already, else plain (elementwise operators).
+/// The same where some f32 operand of rank 4 is blocked already, else plain (elementwise operators).
 void layout_follow(const Graph&, const Node&, Layouts&);
 
 /// The operator of that name, or null.

@@ -1,4 +1,5 @@
 // The catalogue by name, and what every operator's checks and layout rules share.
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 
@@ -48,25 +49,30 @@ namespace {
 
 bool is_image(const Value& value) { return value.dtype == DType::f32 && value.shape.size() == 4; }
 
-void block_images(const Graph& graph, const std::vector<ValueId>& ids, std::vector<Layout>& layouts) {
+void block_images(const Graph& graph, const std::vector<ValueId>& ids, Layout layout, std::vector<Layout>& layouts) {
   for (size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] != kNone && is_image(graph.values[ids[i]])) layouts[i] = Layout::blocked;
+    if (ids[i] != kNone && is_image(graph.values[ids[i]])) layouts[i] = layout;
   }
+}
+
+bool some_input_is(const Graph& graph, const Node& node, Layout layout) {
+  return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
+    return id != kNone && is_image(graph.values[id]) && graph.values[id].layout == layout;
+  });
 }
 
 }  // namespace
 
 void layout_images(const Graph& graph, const Node& node, Layouts& layouts) {
-  block_images(graph, node.inputs, layouts.inputs);
-  block_images(graph, node.outputs, layouts.outputs);
+  const bool bf16 = node.op->bf16 && some_input_is(graph, node, Layout::blocked_bf16);
+  const Layout layout = bf16 ? Layout::blocked_bf16 : Layout::blocked;
+  block_images(graph, node.inputs, layout, layouts.inputs);
+  block_images(graph, node.outputs, layout, layouts.outputs);
 }
 
 void layout_follow(const Graph& graph, const Node& node, Layouts& layouts) {
-  for (const ValueId id : node.inputs) {
-    if (id != kNone && is_image(graph.values[id]) && graph.values[id].layout == Layout::blocked) {
-      return layout_images(graph, node, layouts);
-    }
-  }
+  if (some_input_is(graph, node, Layout::blocked) || some_input_is(graph, node, Layout::blocked_bf16))
+    layout_images(graph, node, layouts);
 }
 
 }  // namespace thaw

@@ -1,5 +1,5 @@
-// reorder(x[N,C,H,W]; to 'plain' | 'blocked'): the same values in another layout. Inserted where two neighbours want
-// different layouts; the values of the graph say which layouts these are.
+// reorder(x[N,C,H,W]; to 'plain' | 'blocked' | 'blocked_bf16'): the same values in another layout. Inserted where two
+// neighbours want different layouts; the values of the graph say which layouts these are.
 #include "kernels/reorder.h"
 
 #include "ops/op.h"
@@ -8,37 +8,47 @@ namespace thaw {
 
 namespace {
 
-Layout target(const Json& attrs) { return attrs.at("to").as_string() == "blocked" ? Layout::blocked : Layout::plain; }
-
 void infer(Infer& infer) {
   infer.expect_f32(0, 4);
   const std::string& to = infer.attrs().at("to").as_string();
-  if (to != "plain" && to != "blocked") infer.fail("to 'plain' or 'blocked'", "'" + to + "'");
+  if (to != "plain" && to != "blocked" && to != "blocked_bf16")
+    infer.fail("to 'plain', 'blocked' or 'blocked_bf16'", "'" + to + "'");
   infer.output(DType::f32, infer.shape(0));
 }
 
-void layout(const Graph&, const Node& node, Layouts& layouts) {
-  layouts.outputs[0] = target(node.attrs);
-  layouts.inputs[0] = layouts.outputs[0] == Layout::blocked ? Layout::plain : Layout::blocked;
+int64_t tasks_of(const Shape& s, int64_t block) {
+  const int64_t pixels = s[2] * s[3];
+  return s[0] * ((s[1] + block - 1) / block) * ((pixels + kReorderPixels - 1) / kReorderPixels);
+}
+
+void lower_bf16(Lower& low, Layout from, Layout to) {
+  const ReorderBf16Kernels& kernels = reorder_bf16_kernels(low.isa());
+  const auto kernel = to == Layout::blocked_bf16 ? (from == Layout::plain ? kernels.from_plain : kernels.from_blocked)
+                                                 : (to == Layout::plain ? kernels.to_plain : kernels.to_blocked);
+  const Shape& s = low.in(0).shape;
+  const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3];
+  const Buffer x = low.input(0), y = low.output(0);
+  low.launch(kernel, tasks_of(s, kBlockBf16), 0, [=](Run& run) {
+    return ReorderBf16{run.at(x), run.at(y), pictures, channels, pixels};
+  });
 }
 
 void lower(Lower& low) {
+  const Layout from = low.in(0).layout, to = low.out(0).layout;
+  if (from == Layout::blocked_bf16 || to == Layout::blocked_bf16) return lower_bf16(low, from, to);
   const Shape& s = low.in(0).shape;
-  const Reorder args = {nullptr, nullptr, s[0], s[1], s[2] * s[3]};
-  const int64_t blocks = (args.channels + kBlock - 1) / kBlock;
-  const int64_t tasks = args.pictures * blocks * ((args.pixels + kReorderPixels - 1) / kReorderPixels);
+  const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3];
   const ReorderKernels& kernels = reorder_kernels(low.isa());
-  const bool blocked = target(low.attrs()) == Layout::blocked;
   const Buffer x = low.input(0), y = low.output(0);
-  low.launch(blocked ? kernels.to_blocked : kernels.to_plain, tasks, 0, [=](Run& run) {
-    return Reorder{run.f32(x), run.f32(y), args.pictures, args.channels, args.pixels};
+  low.launch(to == Layout::blocked ? kernels.to_blocked : kernels.to_plain, tasks_of(s, kBlock), 0, [=](Run& run) {
+    return Reorder{run.f32(x), run.f32(y), pictures, channels, pixels};
   });
 }
 
 }  // namespace
 
 const OpDef& op_reorder() {
-  static const OpDef def{.name = "reorder", .infer = infer, .layout = layout, .lower = lower};
+  static const OpDef def{.name = "reorder", .infer = infer, .lower = lower};
   return def;
 }
 

@@ -144,7 +144,7 @@ std::string Plan::expression(ValueId v, std::map<ValueId, std::string>& known, s
   std::string text = std::string(node.op->name) + node.attrs.dump() + "(";
   for (ValueId input : node.inputs) text += (input == kNone ? "-" : expression(input, known, sources)) + ",";
   const auto output = std::find(node.outputs.begin(), node.outputs.end(), v) - node.outputs.begin();
-  text += ")" + std::to_string(output) + to_string(value.shape) + (value.layout == Layout::blocked ? "b" : "p");
+  text += ")" + std::to_string(output) + to_string(value.shape) + layout_name(value.layout);
   known[v] = text;
   return text;
 }
@@ -231,6 +231,7 @@ Json Plan::describe() const {
     declined.push(std::move(row));
   }
   Json result = Json::object();
+  result.set("isa", isa_name(program_.isa)).set("precision", program_.precision == Precision::bf16 ? "bf16" : "fp32");
   result.set("inputs", describe_values(program_.inputs)).set("outputs", describe_outputs());
   result.set("cut", describe_values(program_.cut)).set("gradients", describe_values(trained));
   result.set("bytes", std::move(bytes)).set("launches", describe_launches()).set("declined", std::move(declined));

@@ -12,7 +12,7 @@ namespace thaw {
 namespace {
 
 Isa isa_from(const std::string& name) {
-  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+  for (Isa isa : kIsas)
     if (name == isa_name(isa) && isa_usable(isa)) return isa;
   fail_expected("ERR_REQUEST", "an instruction set of this machine", "isa", "'" + name + "'");
 }
@@ -28,6 +28,7 @@ Request read_request(const Json& json) {
     for (const auto& [node, mode] : modes->members()) request.batch_norm[node] = mode.as_string();
   if (const Json* names = json.find("outputs")) request.outputs = names->as_strings();
   if (const Json* isa = json.find("isa")) request.isa = isa_from(isa->as_string());
+  request.precision = precision_from(json.get("precision", "auto"), request.isa);
   return request;
 }
 

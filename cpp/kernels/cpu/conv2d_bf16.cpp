@@ -1,0 +1,167 @@
+// Convolution in bf16, forward and backward-data alike; arguments in kernels/conv2d_bf16.h.
+//   y[pixel][o] = bf16(activation(bias[o] + sum over input blocks, taps of tiles x × w + residual))
+// The whole of K is summed in the tiles' registers: what a panel reads again for each two tiles, and the bands, lie in the
+// second-level cache.
+#include "kernels/conv2d_bf16.h"
+
+#include "kernels/cpu/micro/conv2d_band.h"
+#include "kernels/cpu/micro/conv2d_finish.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+struct Scratch {
+  float* bias;      // 64
+  float* sums;      // [2][16][32]
+  int64_t* tables;  // of offsets, then of steps
+};
+
+THAW_INLINE Scratch scratch_after(void* memory) {
+  float* bias = static_cast<float*>(memory);
+  return {bias, bias + 64, reinterpret_cast<int64_t*>(bias + 64 + 2 * 32 * 32)};
+}
+
+// Bytes from a grid point to what step k reads.
+void fill_steps(const Conv2d& a, const int64_t* taps, int64_t x_block, int64_t steps, int64_t* table) {
+  for (int64_t k = 0; k < steps; ++k)
+    table[k] = (k / a.taps * x_block + taps[k % a.taps]) * static_cast<int64_t>(sizeof(float));
+}
+
+struct Sweep {
+  const Conv2dBf16& a;
+  const Conv2dPanel& panel;
+  Scratch scratch;
+  const int64_t* offsets;  // of a row's points in y
+  const int64_t* steps;
+};
+
+/// Tiles waiting to be computed together.
+struct Pair {
+  TileProduct product;
+  TileFinish finish[2];
+  int count;
+};
+
+THAW_INLINE void compute(const Sweep& s, Pair& pair) {
+  if (pair.count == 0) return;
+  if (pair.count == 1) pair.product.a[1] = nullptr;
+  tile_product(pair.product);
+  for (int i = 0; i < pair.count; ++i) with_activation(s.a.grid.activation, pair.finish[i]);
+  pair.count = 0;
+}
+
+// One row of the grid: `x` its first point, `out` the place of its first pixel in y.
+THAW_INLINE void sweep_row(const Sweep& s, const char* x, int64_t out, int64_t width, Pair& pair) {
+  const Conv2d& a = s.a.grid;
+  const int64_t rows = s.a.tile_rows;
+  for (int64_t at = 0; at < width; at += rows) {
+    // The last tile moves back to end with the row. Where the row is shorter than a tile, what lies behind it is read
+    // and dropped: in a copy that is scratch, in place the row before.
+    int64_t begin = at + rows <= width ? at : width - rows;
+    if (begin < 0 && a.copy) begin = 0;
+    TileFinish& f = pair.finish[pair.count];
+    f.y = a.y + out;
+    f.residual = a.residual ? a.residual + out : nullptr;
+    f.offsets = s.offsets + begin;
+    f.skip = at - begin;
+    f.rows = smaller(rows, width - begin);
+    pair.product.a[pair.count] = x + begin * a.x_step;
+    if (++pair.count == 2) compute(s, pair);
+  }
+}
+
+void sweep_band(const Sweep& s, const Band& band, int64_t first_block) {
+  const Conv2d& a = s.a.grid;
+  Pair pair;
+  pair.count = 0;
+  pair.product.stride = a.x_step;
+  pair.product.b = reinterpret_cast<const char*>(reinterpret_cast<const uint16_t*>(a.weights) + s.panel.weights);
+  pair.product.offsets = s.steps;
+  pair.product.steps = s.panel.in_blocks * a.taps;
+  pair.product.bias = s.scratch.bias;
+  pair.product.sums = s.scratch.sums;
+  pair.product.rows = static_cast<int>(s.a.tile_rows);
+  for (int i = 0; i < 2; ++i) {
+    pair.finish[i].sums = s.scratch.sums + i * kTileRows * 32;
+    pair.finish[i].alpha = a.alpha;
+  }
+  const int64_t plane = (band.picture * a.out_blocks + s.panel.out_block) * a.out_pixels + a.out_start;
+  const char* x = reinterpret_cast<const char*>(band.x + (s.panel.in_block - first_block) * band.x_block);
+  for (int64_t r = 0; r < band.rows; ++r) {
+    const int64_t row = band.row + r, width = (row + 1 < a.rows ? a.cols : a.last_cols) * band.pictures;
+    sweep_row(s, x + r * a.row_pitch * band.pictures * 64, (plane + row * a.out_row) * kLanes, width, pair);
+  }
+  compute(s, pair);
+}
+
+void load_bias(const Conv2d& a, const Conv2dPanel& panel, float* bias) {
+  for (int64_t v = 0; v < 2; ++v) {
+    const int64_t channel = panel.out_block * kLineLanes + v * kLanes, left = a.out_channels - channel;
+    store(bias + v * kLanes, a.bias && left > 0 ? load_n(a.bias + channel, smaller(kLanes, left)) : zero());
+  }
+}
+
+void direct(const Conv2dBf16& args, int64_t task, void* memory) {
+  const Conv2d& a = args.grid;
+  const int64_t panel = task / a.band_tasks * a.chunk_panels,
+                panel_end = smaller(panel + a.chunk_panels, a.panel_count);
+  const int64_t block = a.panels[panel].in_block;
+  const int64_t blocks = a.panels[panel_end - 1].in_block + a.panels[panel_end - 1].in_blocks - block;
+
+  float* copies = static_cast<float*>(memory);
+  const Scratch scratch = scratch_after(copies + (a.copy ? a.task_bands * a.band_floats : 0));
+  TaskBands t;
+  read_bands(a, task, block, blocks, copies, scratch.tables, t);
+  int64_t* steps = scratch.tables + 2 * a.cols * a.interleave;
+  const Band& last = t.bands[t.count - 1];
+  fill_steps(a, a.tap_offsets, t.bands[0].x_block, args.steps, steps);
+  fill_steps(a, a.tap_offsets + a.taps, last.x_block, args.steps, steps + args.steps);
+
+  tile_configure(static_cast<int>(args.tile_rows));
+  for (int64_t p = panel; p < panel_end; ++p) {
+    load_bias(a, a.panels[p], scratch.bias);
+    for (int64_t b = 0; b < t.count; ++b) {
+      const int rest = t.bands[b].pictures == a.interleave ? 0 : 1;
+      sweep_band({args, a.panels[p], scratch, t.offsets[rest], steps + rest * args.steps}, t.bands[b], block);
+    }
+  }
+  tile_release();
+}
+
+// ---- packing ----------------------------------------------------------------------------------------------------
+
+// The tiles of one input block and tap, first as floats: [2][16 pairs][16 outputs][2].
+void gather(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, int64_t tap, float* tiles) {
+  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
+  for (int64_t o = 0; o < kLineLanes; ++o) {
+    const int64_t out = panel.out_block * kLineLanes + o, group = out / group_out, lane = out - group * group_out;
+    float* to = tiles + o / 16 * 512 + o % 16 * 2;
+    for (int64_t c = 0; c < kLineLanes; ++c) {
+      const int64_t in = (panel.in_block + b) * kLineLanes + c, within = in - group * group_in;
+      // Small groups share a panel: what connects two groups is zero.
+      const bool linked = out < a.out_channels && in < a.in_channels && within >= 0 && within < group_in;
+      const int64_t row = a.transposed ? in * group_out + lane : out * group_in + within;
+      to[c / 2 * 32 + c % 2] = linked ? a.weight[row * a.kernel_taps + tap] : 0.0f;
+    }
+  }
+}
+
+void pack(const Conv2dPack& a, int64_t task, void*) {
+  const Conv2dPanel& panel = a.panels[task];
+  alignas(64) float tiles[2 * 512];
+  uint16_t* to = reinterpret_cast<uint16_t*>(a.packed) + panel.weights;
+  for (int64_t b = 0; b < panel.in_blocks; ++b) {
+    for (int64_t t = 0; t < a.taps; ++t, to += 1024) {
+      gather(a, panel, b, a.tap[t], tiles);
+      for (int i = 0; i < 32; ++i) store_line(to + i * 32, load(tiles + i * 32), load(tiles + i * 32 + 16));
+    }
+  }
+}
+
+}  // namespace
+
+extern const Conv2dBf16Kernels conv2d_bf16 = {direct, pack};
+
+}  // namespace THAW_ISA
+}  // namespace thaw

@@ -1,0 +1,37 @@
+#pragma once
+// What follows the product of tiles: residual and activation in f32, one rounding to bf16, lines to their pixels.
+#include "kernels/cpu/micro/activate.h"
+#include "kernels/cpu/micro/tile.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+/// Rows skip … rows-1 of a tile's sums; row r goes to the line at offsets[r] (counted in four bytes).
+struct TileFinish {
+  const float* sums;
+  float* y;
+  const float* residual;  // or null
+  const int64_t* offsets;
+  int64_t skip, rows;
+  float alpha;
+
+  template <Activation kind>
+  void run() const {
+    const V16 slope = broadcast(alpha);
+    for (int64_t r = skip; r < rows; ++r) {
+      V16 low = loadu(sums + r * 32), high = loadu(sums + r * 32 + 16);
+      if (residual) {
+        const uint16_t* line = reinterpret_cast<const uint16_t*>(residual + offsets[r]);
+        low = add(low, load_bf16(line));
+        high = add(high, load_bf16(line + 16));
+      }
+      store_line(reinterpret_cast<uint16_t*>(y + offsets[r]), activate_as<kind>(low, slope),
+                 activate_as<kind>(high, slope));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace THAW_ISA
+}  // namespace thaw
