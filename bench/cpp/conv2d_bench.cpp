@@ -1,4 +1,4 @@
-// GFLOP/s of conv2d, forward and backward, on one core, layer by layer: `conv2d_bench [batch] [isa] [filter]`.
+// GFLOP/s of conv2d, forward and backward, on one core, layer by layer: `conv2d_bench [batch] [isa] [filter] [bf16]`.
 // The best of several runs is printed: the speed of the kernels, with operands wherever the caches left them.
 #include <algorithm>
 #include <chrono>
@@ -136,8 +136,10 @@ double best_seconds(Program& program) {
   return best;
 }
 
-Program program_of(const Layer& l, int64_t batch, Isa isa, const char* op) {
+Program program_of(const Layer& l, int64_t batch, Isa isa, Precision precision, const char* op) {
   Program program;
+  program.precision = precision;
+  const Layout pictures = precision == Precision::bf16 ? Layout::blocked_bf16 : Layout::blocked;
   program.isa = isa;
   Graph& graph = program.graph;
   const int64_t pad = l.kernel / 2 - (l.kernel == 11 ? 3 : 0), out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
@@ -148,13 +150,13 @@ Program program_of(const Layer& l, int64_t batch, Isa isa, const char* op) {
                    .set("groups", l.groups);
   std::vector<ValueId> ids;
   if (!std::strcmp(op, "conv2d")) {
-    ids = {operand(graph, "x", x, Layout::blocked), operand(graph, "weight", weight, Layout::plain)};
+    ids = {operand(graph, "x", x, l.c < 4 ? Layout::plain : pictures), operand(graph, "weight", weight, Layout::plain)};
     attrs.set("activation", "relu");
   } else if (!std::strcmp(op, "conv2d_backward_data")) {
-    ids = {operand(graph, "dy", y, Layout::blocked), operand(graph, "weight", weight, Layout::plain)};
+    ids = {operand(graph, "dy", y, pictures), operand(graph, "weight", weight, Layout::plain)};
     attrs.set("input_shape", x);
   } else {
-    ids = {operand(graph, "x", x, Layout::blocked), operand(graph, "dy", y, Layout::blocked)};
+    ids = {operand(graph, "x", x, pictures), operand(graph, "dy", y, pictures)};
     attrs.set("weight_shape", weight);
   }
   graph.append(op, "node", ids, attrs);
@@ -166,15 +168,17 @@ Program program_of(const Layer& l, int64_t batch, Isa isa, const char* op) {
 int main(int argc, char** argv) {
   const int64_t batch = argc > 1 ? std::atoll(argv[1]) : 8;
   Isa isa = best_isa();
-  for (const Isa other : {Isa::scalar, Isa::avx2, Isa::avx512})
+  for (const Isa other : kIsas)
     if (argc > 2 && !std::strcmp(argv[2], isa_name(other))) isa = other;
+  const bool bf16 = argc > 4 && !std::strcmp(argv[4], "bf16");
+  const Precision precision = bf16 ? Precision::bf16 : Precision::fp32;
   std::printf("batch %lld, %s, GFLOP/s on one core\n%-26s %9s %9s %9s\n", static_cast<long long>(batch), isa_name(isa),
               "layer", "forward", "data", "weights");
   for (const Layer& l : kLayers) {
     if (argc > 3 && !std::strstr(l.name, argv[3])) continue;
     std::printf("%-26s", l.name);
     for (const char* op : {"conv2d", "conv2d_backward_data", "conv2d_backward_weights"}) {
-      Program program = program_of(l, batch, isa, op);
+      Program program = program_of(l, batch, isa, precision, op);
       const int64_t pad = l.kernel / 2 - (l.kernel == 11 ? 3 : 0), out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
       const double flops = 2.0 * static_cast<double>(batch * out * out * l.k * (l.c / l.groups) * l.kernel * l.kernel);
       std::printf(" %9.1f", flops / best_seconds(program) * 1e-9);

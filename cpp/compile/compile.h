@@ -71,6 +71,9 @@ struct Program {
   std::vector<ValueId> kept;                   // prepared values that other nodes or the caller read
 };
 
+/// All passes, in order.
+Program compile(const Request& request);
+
 // ---- passes, in order -------------------------------------------------------------------------------------------
 /// Reads the description with the batch-norm modes of the request, drops inactive dropout, finds the cut and keeps the
 /// part of the graph that the mode needs.

@@ -88,7 +88,8 @@ void lower_backward(Lower& lower) {
 }
 
 OpDef define(const char* name) {
-  return {.name = name, .infer = infer, .gradient = differentiate, .layout = layout_follow, .lower = lower};
+  return {.name = name, .infer = infer, .gradient = differentiate, .layout = layout_follow, .lower = lower,
+          .per_picture = true};
 }
 
 }  // namespace

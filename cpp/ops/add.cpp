@@ -17,7 +17,7 @@ void lower(Lower& lower) { lower_combine(lower, elementwise_kernels(lower.isa())
 
 const OpDef& op_add() {
   static const OpDef def{.name = "add", .infer = infer_combine, .gradient = differentiate, .layout = layout_combine,
-                         .lower = lower};
+                         .lower = lower, .per_picture = true};
   return def;
 }
 

@@ -173,7 +173,7 @@ void lower_backward(Lower& low) {
 
 const OpDef& op_batch_norm() {
   static const OpDef def{.name = "batch_norm", .infer = infer_batch_norm, .gradient = gradient,
-                         .layout = layout_images, .lower = lower_batch_norm, .states = {{3, 3}, {4, 4}, {5, 5}}};
+                         .layout = layout_images, .lower = lower_batch_norm, .per_picture = true, .states = {{3, 3}, {4, 4}, {5, 5}}};
   return def;
 }
 

@@ -128,7 +128,7 @@ const OpDef& op_conv2d() {
                          .gradient = differentiate,
                          .select = [](Select& select) { select_packed(select, false); },
                          .layout = layout,
-                         .lower = lower};
+                         .lower = lower, .per_picture = true};
   return def;
 }
 

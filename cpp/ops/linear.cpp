@@ -101,7 +101,7 @@ void lower_weights(Lower& lower) {
 
 const OpDef& op_linear() {
   static const OpDef def{.name = "linear", .infer = infer_linear, .gradient = differentiate_linear,
-                         .select = select_linear, .lower = lower_linear};
+                         .select = select_linear, .lower = lower_linear, .per_picture = true};
   return def;
 }
 

@@ -105,12 +105,15 @@ class Lower {
   /// Memory that lives while this node runs (64-byte aligned, not cleared).
   virtual Buffer workspace(size_t bytes) = 0;
   virtual void add(std::function<void(Run&)> step) = 0;
+  /// Said before a launch whose tasks ask for so many bytes.
+  virtual void announce(size_t scratch) { (void)scratch; }
 
   /// The usual launch: `fill` makes the kernel's arguments from the run, then `kernel` runs once per task.
   /// `tasks` must follow from shapes alone, so that the bits do not depend on the number of threads.
   /// `scratch` bytes are private to a thread while it runs one task.
   template <class Args, class Fill>
   void launch(void (*kernel)(const Args&, int64_t task, void* scratch), int64_t tasks, size_t scratch, Fill fill) {
+    announce(scratch);
     add([=](Run& run) {
       const Args args = fill(run);
       run.parallel(tasks, scratch, [&](int64_t task, void* memory) { kernel(args, task, memory); });
@@ -127,6 +130,8 @@ struct OpDef {
   void (*lower)(Lower&) = nullptr;
   /// It has kernels for pictures in Layout::blocked_bf16 (in the layout rules that operators share).
   bool bf16 = false;
+  /// Row i of each result depends on row i of the operands that have rows alone, so that a batch can run in parts.
+  bool per_picture = false;
   /// Its result differs between runs with equal operands (dropout): never computed ahead.
   bool random = false;
   /// Pairs (input, output): the output replaces the state that the input names, where the node has that output.

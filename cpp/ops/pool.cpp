@@ -245,7 +245,7 @@ void lower_average(Lower& low) {
 
 const OpDef& op_max_pool() {
   static const OpDef def{.name = "max_pool", .infer = infer_window, .gradient = gradient_of_max,
-                         .layout = layout_images, .lower = lower_max<false>};
+                         .layout = layout_images, .lower = lower_max<false>, .per_picture = true};
   return def;
 }
 
@@ -257,7 +257,7 @@ const OpDef& op_max_pool_backward() {
 
 const OpDef& op_global_max_pool() {
   static const OpDef def{.name = "global_max_pool", .infer = infer_global, .gradient = gradient_of_max,
-                         .layout = layout_images, .lower = lower_max<true>};
+                         .layout = layout_images, .lower = lower_max<true>, .per_picture = true};
   return def;
 }
 
@@ -269,7 +269,7 @@ const OpDef& op_global_max_pool_backward() {
 
 const OpDef& op_average_pool() {
   static const OpDef def{.name = "average_pool", .infer = infer_window, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<average_windows, false>};
+                         .layout = layout_images, .lower = lower_average<average_windows, false>, .per_picture = true};
   return def;
 }
 
@@ -281,7 +281,7 @@ const OpDef& op_average_pool_backward() {
 
 const OpDef& op_adaptive_average_pool() {
   static const OpDef def{.name = "adaptive_average_pool", .infer = infer_adaptive, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, false>};
+                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, false>, .per_picture = true};
   return def;
 }
 
@@ -293,7 +293,7 @@ const OpDef& op_adaptive_average_pool_backward() {
 
 const OpDef& op_global_average_pool() {
   static const OpDef def{.name = "global_average_pool", .infer = infer_global, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<global_average_windows, false>};
+                         .layout = layout_images, .lower = lower_average<global_average_windows, false>, .per_picture = true};
   return def;
 }
 

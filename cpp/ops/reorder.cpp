@@ -48,7 +48,7 @@ void lower(Lower& low) {
 }  // namespace
 
 const OpDef& op_reorder() {
-  static const OpDef def{.name = "reorder", .infer = infer, .lower = lower};
+  static const OpDef def{.name = "reorder", .infer = infer, .lower = lower, .per_picture = true};
   return def;
 }
 

@@ -38,7 +38,7 @@ void lower(Lower& lower) {
 
 const OpDef& op_scale() {
   static const OpDef def{.name = "scale", .infer = infer, .gradient = differentiate, .layout = layout_follow,
-                         .lower = lower};
+                         .lower = lower, .per_picture = true};
   return def;
 }
 

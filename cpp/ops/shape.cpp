@@ -266,7 +266,7 @@ void lower_concat(Lower& low) { lower_join(low, axis_of(low.attrs(), low.out(0).
 
 const OpDef& op_flatten() {
   static const OpDef def{.name = "flatten", .infer = infer_flatten, .gradient = gradient_of_reshape,
-                         .lower = lower_copy};
+                         .lower = lower_copy, .per_picture = true};
   return def;
 }
 
@@ -296,13 +296,13 @@ const OpDef& op_slice_backward() {
 
 const OpDef& op_pad() {
   static const OpDef def{.name = "pad", .infer = infer_pad, .gradient = gradient_of_pad, .layout = layout_pad,
-                         .lower = lower_pad};
+                         .lower = lower_pad, .per_picture = true};
   return def;
 }
 
 const OpDef& op_concat() {
   static const OpDef def{.name = "concat", .infer = infer_concat, .gradient = gradient_of_concat,
-                         .layout = layout_follow, .lower = lower_concat};
+                         .layout = layout_follow, .lower = lower_concat, .per_picture = true};
   return def;
 }
 

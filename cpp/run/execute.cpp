@@ -31,7 +31,7 @@ void check_binding(const Value& value, const Plan::Binding& input) {
 }  // namespace
 
 void Plan::bind_memory(Store& store) {
-  const Graph& graph = program_.graph;
+  const Graph& graph = program().graph;
   char* arena = Arena::shared().memory(arena_bytes_);
   for (size_t b = 0; b < pointers_.size(); ++b) pointers_[b] = arena + offsets_[b];
   for (size_t v = 0; v < places_.size(); ++v) {
@@ -46,9 +46,9 @@ void Plan::bind_memory(Store& store) {
 }
 
 void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& options) {
-  const Graph& graph = program_.graph;
-  for (size_t i = 0; i < program_.inputs.size(); ++i) {
-    const ValueId v = program_.inputs[i];
+  const Graph& graph = program().graph;
+  for (size_t i = 0; i < program().inputs.size(); ++i) {
+    const ValueId v = program().inputs[i];
     check_binding(graph.values[v], inputs.at(i));
     // Kernels rely on aligned memory; what lies elsewhere is copied.
     if (reinterpret_cast<uintptr_t>(inputs[i].data) % 64 == 0)
@@ -56,17 +56,17 @@ void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& option
     else
       std::memcpy(pointers_[v], inputs[i].data, inputs[i].bytes);
   }
-  if (program_.loss_scale != kNone) *static_cast<float*>(pointers_[program_.loss_scale]) = static_cast<float>(options.loss_scale);
+  if (program().loss_scale != kNone) *static_cast<float*>(pointers_[program().loss_scale]) = static_cast<float>(options.loss_scale);
 }
 
 void Plan::run_node(size_t n, Run& run, bool profile) {
   const auto begin = std::chrono::steady_clock::now();
-  for (const Step& step : steps_[n]) step(run);
+  for (const Lowered::Step& step : whole_.steps[n]) step(run);
   if (profile) profile_[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
-  std::vector<bool> wanted(program_.graph.nodes.size(), false);
+  std::vector<bool> wanted(program().graph.nodes.size(), false);
   std::vector<std::pair<Prepared*, std::vector<uint64_t>>> stale;
   for (auto& [v, entry] : kept_) {
     std::vector<uint64_t> versions;
@@ -91,26 +91,32 @@ void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
 void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {
   bind_memory(store);
   Execution execution(pointers_, options.random, context);
-  profile_.assign(options.profile ? steps_.size() : 0, 0.0);
+  profile_.assign(options.profile ? whole_.steps.size() : 0, 0.0);
   refresh_prepared(store, execution, context);
   // After preparing, which uses the same memory.
   bind_inputs(inputs, options);
-  for (size_t n = 0; n < steps_.size(); ++n) {
-    if (program_.prepared[n]) continue;
+  auto segment = segments_.begin();
+  for (size_t n = 0; n < whole_.steps.size();) {
     context.check();
-    run_node(n, execution, options.profile);
+    if (segment != segments_.end() && segment->first() == n) {
+      segment->run(pointers_, options.random, context, options.profile ? &profile_ : nullptr);
+      n = (segment++)->last();
+      continue;
+    }
+    if (!program().prepared[n]) run_node(n, execution, options.profile);
+    ++n;
   }
 }
 
 std::vector<double> Plan::losses() const {
   std::vector<double> result;
-  for (const Loss& loss : program_.graph.losses) result.push_back(*static_cast<const float*>(pointers_[loss.value]));
+  for (const Loss& loss : program().graph.losses) result.push_back(*static_cast<const float*>(pointers_[loss.value]));
   return result;
 }
 
 void Plan::commit_states(Store& store) {
-  for (const StateUpdate& update : program_.graph.updates) {
-    const Value& state = program_.graph.values[update.state];
+  for (const StateUpdate& update : program().graph.updates) {
+    const Value& state = program().graph.values[update.state];
     Tensor& tensor = store.at(state.name);
     std::memcpy(store.compute(tensor), pointers_[update.value], physical_bytes(state));
     store.mark_modified(tensor);

@@ -4,64 +4,18 @@
 #include <set>
 
 #include "ops/op.h"
+#include "run/pool.h"
 
 namespace thaw {
 
-/// Collects what one node's lowering asks for.
-class Lowerer final : public Lower {
- public:
-  explicit Lowerer(Plan& plan) : plan_(plan) {}
-  void visit(size_t n) {
-    n_ = n;
-    if (!node().op->lower) fail_expected("ERR_INTERNAL", "a lowering", "operator", node().op->name);
-    node().op->lower(*this);
-  }
-  const Graph& graph() const override { return plan_.program_.graph; }
-  const Node& node() const override { return graph().nodes[n_]; }
-  Isa isa() const override { return plan_.program_.isa; }
-  Buffer workspace(size_t bytes) override {
-    plan_.workspace_bytes_.push_back(bytes);
-    plan_.workspace_node_.push_back(static_cast<NodeId>(n_));
-    return static_cast<Buffer>(graph().values.size() + plan_.workspace_bytes_.size() - 1);
-  }
-  void add(std::function<void(Run&)> step) override { plan_.steps_[n_].push_back(std::move(step)); }
-
- private:
-  Plan& plan_;
-  size_t n_ = 0;
-};
-
-namespace {
-
-/// The memory in which one buffer begins and ends on a cache line of its own.
-size_t padded(size_t bytes) { return (std::max<size_t>(bytes, 1) + 63) / 64 * 64; }
-
-}  // namespace
-
-Plan::Plan(const Request& request, Store& store, PreparedCache& cache) {
-  program_ = partition(request);
-  fold(program_);
-  if (is_training(request.mode)) {
-    differentiate(program_);
-    std::vector<ValueId> gradients;
-    for (const ParameterGradient& g : program_.gradients) {
-      gradients.push_back(g.value);
-      if (g.indices != kNone) gradients.push_back(g.indices);
-    }
-    prune(program_.graph, gradients);
-  }
-  fuse(program_);
-  select(program_);
-  choose_layouts(program_);
-  find_prepared(program_);
-
-  const Graph& graph = program_.graph;
-  for (const Value& v : graph.values) {
+Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(compile(request)) {
+  for (const Value& v : program().graph.values) {
     if (v.role != Role::parameter && v.role != Role::state) continue;
     const Tensor* tensor = store.find(v.name);
     if (tensor && tensor->shape != v.shape)
       fail_expected("ERR_SHAPE", to_string(v.shape), "tensor '" + v.name + "'", to_string(tensor->shape));
   }
+  find_segments(request);
   lower_nodes();
   place_buffers();
   share_prepared(cache);
@@ -70,17 +24,48 @@ Plan::Plan(const Request& request, Store& store, PreparedCache& cache) {
 
 Plan::~Plan() { Arena::shared().release(arena_bytes_); }
 
+// Stretches of nodes that run depth-first, for requests whose inputs all begin with the batch.
+void Plan::find_segments(const Request& request) {
+  if (is_training(request.mode) || request.shapes.members().empty()) return;
+  const Shape first = request.shapes.members()[0].second.as_ints();
+  const int64_t pictures = first.empty() ? 0 : first[0];
+  for (const auto& [name, shape] : request.shapes.members())
+    if (shape.as_ints().empty() || shape.as_ints()[0] != pictures) return;
+  const auto make = [&](int64_t group) {
+    Request part = request;
+    Json shapes = Json::object();
+    for (const auto& [name, shape] : request.shapes.members()) {
+      Shape of_group = shape.as_ints();
+      of_group[0] = group;
+      shapes.set(name, of_group);
+    }
+    part.shapes = std::move(shapes);
+    auto lowered = std::make_shared<Lowered>(compile(part));
+    return same_but_pictures(program(), pictures, lowered->program, group) ? lowered : nullptr;
+  };
+  const int threads = Pool::shared().threads();
+  for (const Stretch& stretch : choose_stretches(program(), pictures, threads)) {
+    Segment segment(stretch, program(), pictures, make);
+    if (!segment.sound()) continue;
+    thread_bytes_ = std::max(thread_bytes_, segment.bytes() * static_cast<size_t>(threads));
+    segments_.push_back(std::move(segment));
+  }
+}
+
 void Plan::lower_nodes() {
-  steps_.resize(program_.graph.nodes.size());
-  Lowerer lowerer(*this);
-  for (size_t n = 0; n < steps_.size(); ++n) lowerer.visit(n);
+  auto segment = segments_.begin();
+  for (size_t n = 0; n < whole_.steps.size(); ++n) {
+    while (segment != segments_.end() && n >= segment->last()) ++segment;
+    const bool inside = segment != segments_.end() && n >= segment->first() && !program().prepared[n];
+    if (!inside) whole_.lower(n);
+  }
 }
 
 void Plan::place_buffers() {
-  const Graph& graph = program_.graph;
-  const std::set<ValueId> kept(program_.kept.begin(), program_.kept.end());
+  const Graph& graph = program().graph;
+  const std::set<ValueId> kept(program().kept.begin(), program().kept.end());
   places_.assign(graph.values.size(), Place::none);
-  offsets_.assign(graph.values.size() + workspace_bytes_.size(), 0);
+  offsets_.assign(whole_.buffers(), 0);
   pointers_.assign(offsets_.size(), nullptr);
   std::vector<bool> used(graph.values.size(), false);
   for (const Node& node : graph.nodes)
@@ -93,6 +78,8 @@ void Plan::place_buffers() {
       places_[v] = used[v] ? Place::store : Place::none;
     else if (kept.count(static_cast<ValueId>(v)))
       places_[v] = Place::kept;
+    else if (std::any_of(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.is_local(static_cast<ValueId>(v)); }))
+      places_[v] = Place::none;
     else if (value.role == Role::input || value.producer != kNone)
       places_[v] = Place::arena;
   }
@@ -101,40 +88,28 @@ void Plan::place_buffers() {
 }
 
 size_t Plan::place_range(bool prepared) {
-  const Graph& graph = program_.graph;
-  const int end = static_cast<int>(graph.nodes.size());
-  std::vector<int> last(graph.values.size(), -1);
-  for (int n = 0; n < end; ++n)
-    for (ValueId v : graph.nodes[n].inputs)
-      if (v != kNone) last[v] = n;
-  for (size_t v = 0; v < last.size(); ++v)
-    if (leaves_graph(graph, static_cast<ValueId>(v))) last[v] = end;
-  for (const ParameterGradient& g : program_.gradients) {
-    last[g.value] = end;
-    if (g.indices != kNone) last[g.indices] = end;
-  }
-
-  std::vector<Interval> intervals;
-  for (size_t v = 0; v < graph.values.size(); ++v) {
-    const Value& value = graph.values[v];
-    if (places_[v] != Place::arena) continue;
-    const bool is_prepared = value.role != Role::input && program_.prepared[value.producer];
-    if (is_prepared != prepared) continue;
-    const int first = value.role == Role::input ? -1 : value.producer;
-    intervals.push_back({static_cast<int32_t>(v), padded(physical_bytes(value)), first, std::max(last[v], first)});
-  }
-  for (size_t w = 0; w < workspace_bytes_.size(); ++w) {
-    const NodeId n = workspace_node_[w];
-    if (program_.prepared[n] == prepared)
-      intervals.push_back({static_cast<int32_t>(graph.values.size() + w), padded(workspace_bytes_[w]), n, n});
-  }
+  const Program& program = this->program();
+  std::vector<Interval> intervals = whole_.intervals(
+      [&](ValueId v) {
+        if (places_[v] != Place::arena) return false;
+        const Value& value = program.graph.values[v];
+        return (value.role != Role::input && program.prepared[value.producer]) == prepared;
+      },
+      [&](NodeId n) { return program.prepared[n] == prepared; });
+  // While a segment runs, all that it reads and writes is in use.
+  for (Interval& i : intervals)
+    for (const Segment& s : segments_) {
+      const int first = static_cast<int>(s.first()), last = static_cast<int>(s.last()) - 1;
+      if (i.first > first && i.first <= last) i.first = first;
+      if (i.last >= first && i.last < last) i.last = last;
+    }
   const size_t bytes = place(intervals);
   for (const Interval& interval : intervals) offsets_[interval.buffer] = interval.offset;
   return bytes;
 }
 
 std::string Plan::expression(ValueId v, std::map<ValueId, std::string>& known, std::vector<std::string>& sources) const {
-  const Graph& graph = program_.graph;
+  const Graph& graph = program().graph;
   const Value& value = graph.values[v];
   if (value.role == Role::parameter || value.role == Role::state) {
     if (std::find(sources.begin(), sources.end(), value.name) == sources.end()) sources.push_back(value.name);
@@ -151,9 +126,9 @@ std::string Plan::expression(ValueId v, std::map<ValueId, std::string>& known, s
 
 void Plan::share_prepared(PreparedCache& cache) {
   std::map<ValueId, std::string> known;
-  for (ValueId v : program_.kept) {
+  for (ValueId v : program().kept) {
     std::vector<std::string> sources;
-    const std::string key = std::string(isa_name(program_.isa)) + expression(v, known, sources);
+    const std::string key = std::string(isa_name(program().isa)) + expression(v, known, sources);
     std::shared_ptr<Prepared> entry = cache.entries[key].lock();
     if (!entry) {
       entry = std::make_shared<Prepared>();
@@ -161,16 +136,16 @@ void Plan::share_prepared(PreparedCache& cache) {
       cache.entries[key] = entry;
     }
     kept_[v] = entry;
-    kept_bytes_ += padded(physical_bytes(program_.graph.values[v]));
+    kept_bytes_ += padded_bytes(physical_bytes(program().graph.values[v]));
 
     std::set<NodeId> nodes;
     std::vector<ValueId> open{v};
     while (!open.empty()) {
       const ValueId at = open.back();
       open.pop_back();
-      const NodeId producer = at == kNone ? kNone : program_.graph.values[at].producer;
+      const NodeId producer = at == kNone ? kNone : program().graph.values[at].producer;
       if (producer == kNone || !nodes.insert(producer).second) continue;
-      const Node& node = program_.graph.nodes[producer];
+      const Node& node = program().graph.nodes[producer];
       open.insert(open.end(), node.inputs.begin(), node.inputs.end());
     }
     ancestors_[v].assign(nodes.begin(), nodes.end());
@@ -184,7 +159,7 @@ Json Plan::describe_values(const std::vector<ValueId>& values) const {
   for (ValueId v : values) {
     // A reorder may stand in front of an output: callers know the value by its own name.
     const Value& given = value(v);
-    const Node* producer = given.producer == kNone ? nullptr : &program_.graph.nodes[given.producer];
+    const Node* producer = given.producer == kNone ? nullptr : &program().graph.nodes[given.producer];
     const bool reordered = producer && producer->op->name == std::string_view("reorder");
     Json row = Json::object();
     row.set("name", reordered ? value(producer->inputs[0]).name : given.name);
@@ -194,10 +169,10 @@ Json Plan::describe_values(const std::vector<ValueId>& values) const {
   return result;
 }
 
-Json Plan::describe_outputs() const { return describe_values(program_.graph.outputs); }
+Json Plan::describe_outputs() const { return describe_values(program().graph.outputs); }
 
 Json Plan::describe_launches() const {
-  const Graph& graph = program_.graph;
+  const Graph& graph = program().graph;
   Json launches = Json::array();
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
@@ -206,7 +181,7 @@ Json Plan::describe_launches() const {
     const Json* kernel = node.attrs.find("kernel");
     const bool chosen = kernel && kernel->kind() == Json::Kind::string;
     row.set("node", node.name).set("op", node.op->name).set("kernel", chosen ? kernel->as_string() : "");
-    row.set("prepared", static_cast<bool>(program_.prepared[n]));
+    row.set("prepared", static_cast<bool>(program().prepared[n]));
     if (profile_.size() == graph.nodes.size()) row.set("ms", profile_[n]);
     launches.push(std::move(row));
   }
@@ -214,26 +189,26 @@ Json Plan::describe_launches() const {
 }
 
 Json Plan::describe() const {
-  const Graph& graph = program_.graph;
+  const Graph& graph = program().graph;
   size_t gradient_bytes = 0, workspace = 0;
   std::vector<ValueId> trained;
-  for (const ParameterGradient& g : program_.gradients) {
+  for (const ParameterGradient& g : program().gradients) {
     gradient_bytes += physical_bytes(graph.values[g.value]);
     trained.push_back(g.parameter);
   }
-  for (size_t bytes : workspace_bytes_) workspace = std::max(workspace, bytes);
+  for (size_t bytes : whole_.workspace_bytes) workspace = std::max(workspace, bytes);
   Json bytes = Json::object(), declined = Json::array();
-  bytes.set("arena", static_cast<int64_t>(arena_bytes_)).set("prepared", static_cast<int64_t>(kept_bytes_));
+  bytes.set("arena", static_cast<int64_t>(arena_bytes_ + thread_bytes_)).set("prepared", static_cast<int64_t>(kept_bytes_));
   bytes.set("gradients", static_cast<int64_t>(gradient_bytes)).set("workspace", static_cast<int64_t>(workspace));
-  for (const Declined& d : program_.declined) {
+  for (const Declined& d : program().declined) {
     Json row = Json::object();
     row.set("node", d.node).set("kernel", d.kernel).set("why", d.why);
     declined.push(std::move(row));
   }
   Json result = Json::object();
-  result.set("isa", isa_name(program_.isa)).set("precision", program_.precision == Precision::bf16 ? "bf16" : "fp32");
-  result.set("inputs", describe_values(program_.inputs)).set("outputs", describe_outputs());
-  result.set("cut", describe_values(program_.cut)).set("gradients", describe_values(trained));
+  result.set("isa", isa_name(program().isa)).set("precision", program().precision == Precision::bf16 ? "bf16" : "fp32");
+  result.set("inputs", describe_values(program().inputs)).set("outputs", describe_outputs());
+  result.set("cut", describe_values(program().cut)).set("gradients", describe_values(trained));
   result.set("bytes", std::move(bytes)).set("launches", describe_launches()).set("declined", std::move(declined));
   return result;
 }

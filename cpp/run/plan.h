@@ -10,6 +10,8 @@
 #include "compile/compile.h"
 #include "optim/optimizer.h"
 #include "run/arena.h"
+#include "run/depth_first.h"
+#include "run/lowered.h"
 #include "run/memory.h"
 #include "run/queue.h"
 #include "run/run.h"
@@ -66,15 +68,14 @@ class Plan {
   /// Replaces states (running statistics) by what the last run computed.
   void commit_states(Store& store);
 
-  const Program& program() const { return program_; }
-  const Value& value(ValueId v) const { return program_.graph.values[v]; }
+  const Program& program() const { return whole_.program; }
+  const Value& value(ValueId v) const { return program().graph.values[v]; }
 
  private:
-  friend class Lowerer;
   class Execution;
-  using Step = std::function<void(Run&)>;
 
   Json describe_values(const std::vector<ValueId>& values) const;
+  void find_segments(const Request& request);
   void lower_nodes();
   void place_buffers();
   size_t place_range(bool prepared);
@@ -85,10 +86,8 @@ class Plan {
   void refresh_prepared(Store& store, Run& run, const JobContext& context);
   void run_node(size_t n, Run& run, bool profile);
 
-  Program program_;
-  std::vector<std::vector<Step>> steps_;      // per node
-  std::vector<size_t> workspace_bytes_;       // buffers beyond the values
-  std::vector<NodeId> workspace_node_;
+  Lowered whole_;
+  std::vector<Segment> segments_;             // in order; their nodes have no launches in `whole_`
   std::vector<Place> places_;                 // per value
   std::vector<size_t> offsets_;               // per buffer, where it lies in the arena
   std::vector<void*> pointers_;               // per buffer, during a run
@@ -96,6 +95,7 @@ class Plan {
   std::map<ValueId, std::vector<NodeId>> ancestors_;  // nodes that make a kept value, in order
   size_t arena_bytes_ = 0;
   size_t kept_bytes_ = 0;
+  size_t thread_bytes_ = 0;                   // that segments take of the pool's threads
   std::vector<double> profile_;
 };
 

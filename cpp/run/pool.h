@@ -10,6 +10,8 @@ namespace thaw {
 
 /// Processors this process may use: its affinity mask and the quota of its cgroup (v1 and v2), at least 1.
 int available_threads();
+/// Bytes of the second-level cache that a processor has for itself; 1 MiB where the system does not say.
+size_t second_level_cache();
 
 /// Denormal numbers count as zero (both as operands and as results) on this thread while the scope lives.
 /// Every thread that computes holds one, so that the bits do not depend on who computed what.

@@ -10,6 +10,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <unistd.h>
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
@@ -87,6 +88,14 @@ int available_threads() {
   if (quota > 0) threads = std::min(threads, std::max(1, static_cast<int>(quota)));
 #endif
   return std::clamp(threads, 1, Pool::kMaxThreads);
+}
+
+size_t second_level_cache() {
+#if defined(__linux__) && defined(_SC_LEVEL2_CACHE_SIZE)
+  const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  if (bytes > 0) return static_cast<size_t>(bytes);
+#endif
+  return size_t{1} << 20;
 }
 
 #if defined(__x86_64__) || defined(_M_X64)

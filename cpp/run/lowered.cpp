@@ -1,0 +1,72 @@
+#include "run/lowered.h"
+
+#include <algorithm>
+
+#include "ops/op.h"
+
+namespace thaw {
+
+namespace {
+
+/// Collects what one node's lowering asks for.
+class Lowerer final : public Lower {
+ public:
+  Lowerer(Lowered& lowered, size_t n) : lowered_(lowered), n_(n) {}
+  const Graph& graph() const override { return lowered_.program.graph; }
+  const Node& node() const override { return graph().nodes[n_]; }
+  Isa isa() const override { return lowered_.program.isa; }
+  Buffer workspace(size_t bytes) override {
+    lowered_.workspace_bytes.push_back(bytes);
+    lowered_.workspace_node.push_back(static_cast<NodeId>(n_));
+    return static_cast<Buffer>(lowered_.buffers()) - 1;
+  }
+  void announce(size_t scratch) override { lowered_.scratch = std::max(lowered_.scratch, scratch); }
+  void add(std::function<void(Run&)> step) override { lowered_.steps[n_].push_back(std::move(step)); }
+
+ private:
+  Lowered& lowered_;
+  size_t n_;
+};
+
+}  // namespace
+
+Lowered::Lowered(Program made) : program(std::move(made)) { steps.resize(program.graph.nodes.size()); }
+
+void Lowered::lower(size_t n) {
+  const Node& node = program.graph.nodes[n];
+  if (!node.op->lower) fail_expected("ERR_INTERNAL", "a lowering", "operator", node.op->name);
+  Lowerer lowerer(*this, n);
+  node.op->lower(lowerer);
+}
+
+std::vector<Interval> Lowered::intervals(const std::function<bool(ValueId)>& wanted,
+                                         const std::function<bool(NodeId)>& wanted_node) const {
+  const Graph& graph = program.graph;
+  const int end = static_cast<int>(graph.nodes.size());
+  std::vector<int> last(graph.values.size(), -1);
+  for (int n = 0; n < end; ++n)
+    for (ValueId v : graph.nodes[n].inputs)
+      if (v != kNone) last[v] = n;
+  for (size_t v = 0; v < last.size(); ++v)
+    if (leaves_graph(graph, static_cast<ValueId>(v))) last[v] = end;
+  for (const ParameterGradient& g : program.gradients) {
+    last[g.value] = end;
+    if (g.indices != kNone) last[g.indices] = end;
+  }
+
+  std::vector<Interval> result;
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    if (!wanted(static_cast<ValueId>(v))) continue;
+    const Value& value = graph.values[v];
+    const int first = value.role == Role::input ? -1 : value.producer;
+    result.push_back({static_cast<int32_t>(v), padded_bytes(physical_bytes(value)), first, std::max(last[v], first)});
+  }
+  for (size_t w = 0; w < workspace_bytes.size(); ++w) {
+    const NodeId n = workspace_node[w];
+    if (wanted_node(n))
+      result.push_back({static_cast<int32_t>(graph.values.size() + w), padded_bytes(workspace_bytes[w]), n, n});
+  }
+  return result;
+}
+
+}  // namespace thaw

@@ -1,0 +1,35 @@
+#pragma once
+// A program with the launches of its nodes and the workspaces that these ask for.
+#include <functional>
+#include <vector>
+
+#include "compile/compile.h"
+#include "run/arena.h"
+#include "run/run.h"
+
+namespace thaw {
+
+struct Lowered {
+  using Step = std::function<void(Run&)>;
+
+  explicit Lowered(Program program);
+  /// Adds the launches of node n.
+  void lower(size_t n);
+  size_t buffers() const { return program.graph.values.size() + workspace_bytes.size(); }
+
+  /// The time, in nodes, during which each value that `wanted` names and each workspace of those nodes needs memory.
+  /// What leaves the program lives to its end.
+  std::vector<Interval> intervals(const std::function<bool(ValueId)>& wanted,
+                                  const std::function<bool(NodeId)>& wanted_node) const;
+
+  Program program;
+  std::vector<std::vector<Step>> steps;  // per node
+  std::vector<size_t> workspace_bytes;   // buffers beyond the values
+  std::vector<NodeId> workspace_node;
+  size_t scratch = 0;  // most bytes that a task of a launch asks for
+};
+
+/// The memory in which one buffer begins and ends on a cache line of its own.
+inline size_t padded_bytes(size_t bytes) { return (bytes > 0 ? bytes + 63 : 64) / 64 * 64; }
+
+}  // namespace thaw
