@@ -24,6 +24,7 @@ export type { Preprocessing } from './zoo/index.js';
 export { create, fromGraph } from './network/create.js';
 export type { CreateOptions, FromGraphOptions } from './network/create.js';
 export type { NetworkOptions } from './network/assemble.js';
+export type { Isa, Precision } from './native.js';
 export { load } from './network/load.js';
 export type { LoadOptions } from './network/load.js';
 export type { LoadProgress } from './network/weights.js';

@@ -49,7 +49,7 @@ export interface CompileReply {
   cut?: ValueDescription[];
   /** Bytes, known before the plan runs. */
   bytes: { arena: number; prepared: number; gradients: number; workspace: number };
-  launches: { node: string; op: string; kernel: string }[];
+  launches: { node: string; op: string; kernel: string; prepared: boolean }[];
   declined: { node: string; kernel: string; why: string }[];
   /** Mode 'infer' alone. */
   values?: (ValueDescription & { node: string })[];
@@ -156,6 +156,7 @@ export interface NativeSession {
   dispose(): void;
 }
 
+/** Instruction sets that the core has kernels for; amx is avx512 with the tiles of AMX for products in bf16. */
 export type Isa = 'scalar' | 'avx2' | 'avx512' | 'amx';
 
 /** How a network computes: bf16 keeps pictures and weights of convolutions in 16 bits and sums in 32. */

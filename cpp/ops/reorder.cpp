@@ -16,6 +16,12 @@ void infer(Infer& infer) {
   infer.output(DType::f32, infer.shape(0));
 }
 
+void layout(const Graph& graph, const Node& node, Layouts& layouts) {
+  const std::string& to = node.attrs.at("to").as_string();
+  layouts.inputs[0] = graph.values[node.inputs[0]].layout;
+  layouts.outputs[0] = to == "plain" ? Layout::plain : to == "blocked" ? Layout::blocked : Layout::blocked_bf16;
+}
+
 int64_t tasks_of(const Shape& s, int64_t block) {
   const int64_t pixels = s[2] * s[3];
   return s[0] * ((s[1] + block - 1) / block) * ((pixels + kReorderPixels - 1) / kReorderPixels);
@@ -48,7 +54,7 @@ void lower(Lower& low) {
 }  // namespace
 
 const OpDef& op_reorder() {
-  static const OpDef def{.name = "reorder", .infer = infer, .lower = lower, .per_picture = true};
+  static const OpDef def{.name = "reorder", .infer = infer, .layout = layout, .lower = lower, .per_picture = true};
   return def;
 }
 

@@ -33,6 +33,12 @@ export const COMMON_FLAGS: readonly Flag[] = [
     value: 'N',
     text: 'Threads of the core. Default: the processors this process may use.',
   },
+  {
+    name: 'precision',
+    kind: 'text',
+    value: 'P',
+    text: 'auto, fp32 or bf16. Default auto: bf16 where the processor has AMX.',
+  },
   { name: 'seed', kind: 'number', value: 'N', text: 'Seed of everything drawn at random. Default 0.' },
   { name: 'help', kind: 'switch', text: 'Show this help.' },
 ];
@@ -98,6 +104,13 @@ export function required(values: Values, name: string): string {
   const given = text(values, name);
   if (given === undefined) throw new UsageError(`--${name} is missing`);
   return given;
+}
+
+/** How the core computes: options of `load` and `create`. */
+export function engine(values: Values): { threads?: number; precision?: 'auto' | 'fp32' | 'bf16' } {
+  const threads = number(values, 'threads');
+  const precision = choice(values, 'precision', ['auto', 'fp32', 'bf16']);
+  return { ...(threads !== undefined && { threads }), ...(precision && { precision }) };
 }
 
 /** The help of a command. */

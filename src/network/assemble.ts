@@ -1,6 +1,6 @@
 import { expected } from '../errors.js';
 import { createSession } from '../native.js';
-import type { NativeSession } from '../native.js';
+import type { NativeSession, Precision } from '../native.js';
 import type { Preprocessing } from '../zoo/index.js';
 import { checkDevice, checkLabels } from './checks.js';
 import type { Design } from './design.js';
@@ -19,6 +19,11 @@ export interface NetworkOptions {
   seed?: number;
   /** Most threads that work on this network, 1 or more. Default: the processors this process may use. Results do not depend on it. */
   threads?: number;
+  /**
+   * 'auto' (default): bf16 where the processor has AMX, else fp32. 'bf16' keeps what convolutions read, write and weigh in
+   * 16 bits and sums in 32; weights are trained and saved in 32 bits all the same. 'fp32' computes in 32 bits.
+   */
+  precision?: Precision | 'auto';
   signal?: AbortSignal;
 }
 
@@ -27,10 +32,12 @@ const MOST_THREADS = 256;
 
 /** @throws ERR_DEVICE, ERR_OPTION, ERR_CHANNELS */
 export function checkOptions(options: NetworkOptions & { channels?: number | undefined }): void {
-  const { device, seed = 0, threads = 1, channels = 3 } = options;
+  const { device, seed = 0, threads = 1, channels = 3, precision = 'auto' } = options;
   checkDevice(device);
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS)
     throw expected('ERR_OPTION', `a whole number from 1 to ${MOST_THREADS}`, 'threads', threads);
+  if (!['auto', 'fp32', 'bf16'].includes(precision))
+    throw expected('ERR_OPTION', "'auto', 'fp32' or 'bf16'", 'precision', precision);
   if (!Number.isSafeInteger(seed) || seed < 0) throw expected('ERR_OPTION', 'a whole number, 0 or more', 'seed', seed);
   if (![1, 3, 4].includes(channels)) throw expected('ERR_CHANNELS', '1, 3 or 4', 'channels', channels);
 }
@@ -54,6 +61,7 @@ export async function assemble(
     session,
     report,
     seed: options.seed ?? 0,
+    precision: options.precision ?? 'auto',
     ...marks,
   });
   try {

@@ -101,7 +101,7 @@ export class Network {
     this.#labelsSource = parts.labelsSource;
     this.#layers = parts.layers;
     this.#marks = new Marks(parts.graph, parts.frozen, parts.statistics);
-    this.#plans = new PlanCache(parts.session);
+    this.#plans = new PlanCache(parts.session, parts.precision);
     forgotten.register(this, parts.session, this);
   }
 

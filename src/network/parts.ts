@@ -1,5 +1,5 @@
 import type { GraphDescription } from '../graph/types.js';
-import type { NativeSession } from '../native.js';
+import type { NativeSession, Precision } from '../native.js';
 import type { LoadReport } from './report.js';
 import type { HeadDescription, Preprocessing } from './types.js';
 
@@ -17,6 +17,7 @@ export interface NetworkParts {
   session: NativeSession;
   report: LoadReport;
   seed: number;
+  precision: Precision | 'auto';
   aliases: Record<string, string>;
   frozen: Iterable<string>;
   statistics: Iterable<string>;

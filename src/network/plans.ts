@@ -1,6 +1,6 @@
 import { expected, ThawError } from '../errors.js';
 import type { GraphDescription } from '../graph/types.js';
-import type { NativeSession } from '../native.js';
+import type { NativeSession, Precision } from '../native.js';
 import type { Marks } from './freeze.js';
 import { checkedTensor } from './tensors.js';
 import type { Plan, PlanMode, Tensor, ValueDescription } from './types.js';
@@ -44,7 +44,10 @@ export class PlanCache {
   readonly #graphs = new WeakMap<GraphDescription, number>();
   #nextGraph = 0;
 
-  constructor(readonly session: NativeSession) {}
+  constructor(
+    readonly session: NativeSession,
+    readonly precision: Precision | 'auto',
+  ) {}
 
   async get(request: PlanRequest): Promise<Plan> {
     const version = `${request.current}/${request.marks.version}`;
@@ -93,6 +96,7 @@ export class PlanCache {
       inputs,
       trainable: marks.trainable(),
       batchNorm: marks.batchNormModes(),
+      precision: this.precision,
       ...(outputs && { outputs }),
     };
     const plan = this.session
@@ -117,12 +121,14 @@ export class PlanCache {
 }
 
 function described(mode: PlanMode, reply: Omit<Plan, 'id' | 'mode' | 'released'> & { plan: number }): Plan {
-  const { plan: id, inputs, outputs, cut, bytes, launches, declined } = reply;
+  const { plan: id, isa, precision, inputs, outputs, cut, bytes, launches, declined } = reply;
   if (!Array.isArray(inputs))
     throw new ThawError('ERR_PLAN', `expected a plan from the core, received ${JSON.stringify(reply)}`);
   return {
     id,
     mode,
+    isa,
+    precision,
     inputs,
     outputs,
     cut: cut ?? [],

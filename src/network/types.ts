@@ -1,4 +1,5 @@
 import type { GraphDescription, GraphDType } from '../graph/types.js';
+import type { Isa, Precision } from '../native.js';
 import type { Preprocessing } from '../zoo/index.js';
 
 export type { Preprocessing };
@@ -92,11 +93,14 @@ export interface ValueDescription {
 export interface Plan {
   id: number;
   mode: PlanMode;
+  /** The instruction set and the precision that it computes in. */
+  isa: Isa;
+  precision: Precision;
   inputs: ValueDescription[];
   outputs: ValueDescription[];
   cut: ValueDescription[];
   bytes: { arena: number; prepared: number; gradients: number; workspace: number };
-  launches: { node: string; op: string; kernel: string }[];
+  launches: { node: string; op: string; kernel: string; prepared: boolean }[];
   declined: { node: string; kernel: string; why: string }[];
   released: boolean;
 }

@@ -163,7 +163,7 @@ describe.each(Object.keys(GRAPHS))('%s', (name) => {
       await putParameters(session, graph, wanted.parameters);
       const trainable = graph.parameters.map((p) => p.name).filter((p) => !wanted.frozen.includes(p));
       for (const step of wanted.steps) {
-        const common = { graph, trainable, isa, inputs: shapesOf(step.inputs) };
+        const common = { graph, trainable, isa, precision: 'fp32' as const, inputs: shapesOf(step.inputs) };
         // Through the partition, as training does it: the frozen part once, then the step on the cut's values.
         const embed = (await session.submit('compile', { ...common, mode: 'embed' })).reply;
         const plan = (await session.submit('compile', { ...common, mode: 'step' })).reply;

@@ -73,6 +73,7 @@ async function results(
     trainable: graph.parameters.map((parameter) => parameter.name),
     batchNorm: mode === 'plain' ? {} : Object.fromEntries(norms.map((name) => [name, mode])),
     isa,
+    precision: 'fp32',
   });
   const values = new Map<string, ArrayBufferView>([
     ['image', Float32Array.from(batch)],

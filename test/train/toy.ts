@@ -34,6 +34,7 @@ export async function toyNetwork(head: Partial<HeadDescription> = {}): Promise<{
     session: session as unknown as NativeSession,
     report: new LoadReport(),
     seed: 0,
+    precision: 'auto',
     aliases: {},
     frozen: [],
     statistics: [],

@@ -6,7 +6,7 @@ import { METHODS, runExperiment } from '../demo/experiment.js';
 import type { DemoResult } from '../demo/experiment.js';
 import { demoPage } from '../demo/page.js';
 import { summariseMethod } from '../demo/statistics.js';
-import { number, text } from '../flags.js';
+import { engine, number, text } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 export const demo: CliCommand = {
@@ -29,7 +29,6 @@ export const demo: CliCommand = {
     const begun = performance.now();
     const out = text(values, 'out') ?? 'thaw-demo.html';
     const folder = await mkdtemp(path.join(os.tmpdir(), 'thaw-demo-'));
-    const threads = number(values, 'threads');
     try {
       const result = await runExperiment({
         seed: number(values, 'seed') ?? 0,
@@ -38,7 +37,7 @@ export const demo: CliCommand = {
         signal,
         say: (line) => output.say(line),
         progress: (task, done, total) => output.progress(task, done, total),
-        ...(threads !== undefined && { threads }),
+        ...engine(values),
       });
       await writeFile(out, await demoPage(result));
       const seconds = (performance.now() - begun) / 1000;

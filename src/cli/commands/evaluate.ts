@@ -2,7 +2,7 @@ import { imageFolder } from '../../data/folder.js';
 import { load } from '../../network/load.js';
 import { formatMetrics } from '../../train/format.js';
 import { evaluate as runEvaluate } from '../../train/evaluate.js';
-import { choice, flag, number, text, UsageError } from '../flags.js';
+import { choice, engine, flag, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import type { CliCommand } from './command.js';
 
@@ -31,8 +31,7 @@ export const evaluate: CliCommand = {
     const [model, dir, ...more] = operands;
     if (!model || !dir || more.length > 0) throw new UsageError('expected MODEL and DIR');
     const labels = readLabels(text(values, 'labels'));
-    const threads = number(values, 'threads');
-    const net = await load(model, { signal, ...(labels && { labels }), ...(threads !== undefined && { threads }) });
+    const net = await load(model, { signal, ...(labels && { labels }), ...engine(values) });
     try {
       const strict = flag(values, 'strict') ?? false;
       const known = net.head.kind === 'regression' ? {} : { labels: net.labels };

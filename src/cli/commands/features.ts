@@ -1,7 +1,7 @@
 import { writeFile, rename } from 'node:fs/promises';
 import { load } from '../../network/load.js';
 import { features as runFeatures } from '../../train/features.js';
-import { number, text, UsageError } from '../flags.js';
+import { engine, text, UsageError } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 export const features: CliCommand = {
@@ -31,8 +31,7 @@ export const features: CliCommand = {
   async run({ operands, values }, { output, signal }) {
     const [model, ...pictures] = operands;
     if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
-    const threads = number(values, 'threads');
-    const net = await load(model, { signal, ...(threads !== undefined && { threads }) });
+    const net = await load(model, { signal, ...engine(values) });
     try {
       const layer = text(values, 'layer');
       const { data, shape } = await runFeatures(net, pictures, { signal, ...(layer !== undefined && { layer }) });

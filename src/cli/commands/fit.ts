@@ -14,7 +14,7 @@ import { formatMetrics } from '../../train/format.js';
 import type { FitOptions } from '../../train/options.js';
 import type { FitRun } from '../../train/run.js';
 import { FINE_TUNE_FLAGS, FIT_FLAGS, fineTuneOptions, fitOptions, refuseFineTuneFlags } from '../fit-flags.js';
-import { choice, flag, list, number, required, text, UsageError } from '../flags.js';
+import { choice, engine, flag, list, number, required, text, UsageError } from '../flags.js';
 import type { Arguments, Values } from '../flags.js';
 import { readLabels } from '../labels.js';
 import type { CliCommand, Context } from './command.js';
@@ -129,11 +129,10 @@ async function run(args: Arguments, context: Context): Promise<number | void> {
   const { output, signal } = context;
   const job = readJob(args, signal);
   const data = await readData(job, args.values, context);
-  const threads = number(args.values, 'threads');
   const net = await load(job.base, {
     seed: job.seed,
     signal,
-    ...(threads !== undefined && { threads }),
+    ...engine(args.values),
     onProgress: ({ loaded, total }) => output.progress('loading', loaded, total),
   });
   try {

@@ -4,7 +4,9 @@ import { load } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
-import { flag, number, UsageError } from '../flags.js';
+import { engine, flag, number, UsageError } from '../flags.js';
+import type { Values } from '../flags.js';
+import type { Output } from '../output.js';
 import type { CliCommand } from './command.js';
 
 /** Codes that say: the file can be read, but it is no network that thaw knows. */
@@ -25,6 +27,11 @@ export const inspect: CliCommand = {
     text: 'Shows what is in a weight file: architecture, layers, shapes, labels, preprocessing, memory. A file of no known architecture: its tensors, and its nodes where it has a graph.',
     flags: [
       { name: 'tensors', kind: 'switch', text: 'List the tensors of the file instead of the layers.' },
+      {
+        name: 'plan',
+        kind: 'switch',
+        text: 'Show how a prediction is computed: precision, kernels, and why not others.',
+      },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
     ],
     examples: ['thaw inspect squeezenet1_1.pth', 'thaw inspect vegetables.safetensors --json'],
@@ -33,10 +40,11 @@ export const inspect: CliCommand = {
     const [file, ...more] = operands;
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
     const checkpoint = await openCheckpoint(file);
-    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, signal, output.warn.bind(output));
+    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, values, signal, output.warn.bind(output));
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
     try {
       const batch = number(values, 'batch');
+      if (flag(values, 'plan')) return await showPlan(net, batch ?? 1, output, signal);
       const summary = await net.summary({ signal, ...(batch !== undefined && { batch }) });
       output.result(
         { ...describeFile(checkpoint), ...describeNetwork(net), summary },
@@ -54,14 +62,37 @@ export const inspect: CliCommand = {
   },
 };
 
-async function loadIfKnown(file: string, signal: AbortSignal, warn: (line: string) => void): Promise<Network | null> {
+async function loadIfKnown(
+  file: string,
+  values: Values,
+  signal: AbortSignal,
+  warn: (line: string) => void,
+): Promise<Network | null> {
   try {
-    return await load(file, { signal });
+    return await load(file, { signal, ...engine(values) });
   } catch (error) {
     if (!(error instanceof ThawError) || !NO_NETWORK.has(error.code)) throw error;
     warn(`${error.message}; this is what it holds:`);
     return null;
   }
+}
+
+/** The plan of a prediction: what the core chose for this processor. */
+async function showPlan(net: Network, batch: number, output: Output, signal: AbortSignal): Promise<void> {
+  const [input] = net.graph.inputs;
+  const size = net.input ?? { channels: 3, height: 224, width: 224 };
+  const shape = [batch, size.channels, size.height, size.width];
+  const plan = await net.compile('run', { [input!.name]: shape }, { signal });
+  const rows = plan.launches.map(({ node, op, kernel, prepared }) => [op, kernel || '–', prepared ? 'once' : '', node]);
+  const why = plan.declined.map(({ node, kernel, why }) => [node, kernel, why]);
+  output.result(
+    { isa: plan.isa, precision: plan.precision, bytes: plan.bytes, launches: plan.launches, declined: plan.declined },
+    [
+      `${net.name}, batch ${batch}: ${plan.precision} on ${plan.isa}`,
+      textTable([['operator', 'kernel', 'computed', 'node'], ...rows]),
+      ...(why.length > 0 ? [textTable([['node', 'not', 'why'], ...why])] : []),
+    ].join('\n\n'),
+  );
 }
 
 function describeFile(checkpoint: Checkpoint) {

@@ -1,7 +1,7 @@
 import { load } from '../../network/load.js';
 import { predict as runPredict } from '../../train/predict.js';
 import { textTable } from '../../report/text.js';
-import { number, text, UsageError } from '../flags.js';
+import { engine, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import type { CliCommand } from './command.js';
 
@@ -31,8 +31,7 @@ export const predict: CliCommand = {
     const top = number(values, 'top');
     if (top !== undefined && !(Number.isInteger(top) && top >= 1))
       throw new UsageError(`expected a whole number, 1 or more, for --top, received ${top}`);
-    const threads = number(values, 'threads');
-    const net = await load(model, { signal, ...(labels && { labels }), ...(threads !== undefined && { threads }) });
+    const net = await load(model, { signal, ...(labels && { labels }), ...engine(values) });
     try {
       const results = await runPredict(net, pictures, { signal, ...(top !== undefined && { top }) });
       const predictions = pictures.map((file, i) =>

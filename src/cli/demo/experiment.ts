@@ -80,6 +80,7 @@ export interface DemoOptions {
   /** Where the source network is kept between trials. */
   folder: string;
   threads?: number;
+  precision?: 'auto' | 'fp32' | 'bf16';
   signal: AbortSignal;
   say: (line: string) => void;
   progress: (task: string, done: number, total: number | null) => void;
@@ -135,14 +136,17 @@ async function accuracyOf(net: Network, data: Dataset, options: DemoOptions): Pr
   return metrics.accuracy;
 }
 
-const threadsOf = (options: DemoOptions) => (options.threads === undefined ? {} : { threads: options.threads });
+const engineOf = ({ threads, precision }: DemoOptions) => ({
+  ...(threads !== undefined && { threads }),
+  ...(precision && { precision }),
+});
 
 async function learnSource(options: DemoOptions, file: string): Promise<DemoResult['source']> {
   const { seed, signal } = options;
   const train = await drawAll(SOURCE_KINDS, SOURCE_TRAIN, seed, STREAM.sourceTrain, options);
   const test = await drawAll(SOURCE_KINDS, SOURCE_TEST, seed, STREAM.sourceTest, options);
   const begun = performance.now();
-  const net = await create(ARCHITECTURE, { labels: train.labels!, seed, ...threadsOf(options) });
+  const net = await create(ARCHITECTURE, { labels: train.labels!, seed, ...engineOf(options) });
   try {
     const run = fit(net, train, {
       epochs: SOURCE_EPOCHS,
@@ -189,8 +193,8 @@ async function train(
   const common = { batch: BATCH, seed, signal: options.signal, ...(watch && { validation: watch }) };
   const scratch = method === 'from scratch';
   const net = scratch
-    ? await create(ARCHITECTURE, { labels: data.labels!, seed, ...threadsOf(options) })
-    : await load(file, { seed, ...threadsOf(options) });
+    ? await create(ARCHITECTURE, { labels: data.labels!, seed, ...engineOf(options) })
+    : await load(file, { seed, ...engineOf(options) });
   if (!scratch) {
     net.freeze();
     net.replaceHead({ labels: data.labels!, seed });
