@@ -76,7 +76,7 @@ void lower(Lower& lower) {
 
 void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const Conv2dKernels& kernels = conv2d_kernels(lower.isa());
-  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, direct_tiling(kernels));
+  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, direct_tiling(kernels), lower.threads());
   const size_t tables = 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(plan->args.cols * plan->args.interleave);
   const int64_t offset = problem.weights_offset;
   lower.launch(kernels.direct, plan->tasks, plan->scratch + tables, [=](Run& run) {

@@ -56,7 +56,7 @@ Layout conv2d_layout(const Node& node) {
 }
 
 void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o) {
-  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, kBf16Tiling);
+  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, kBf16Tiling, lower.threads());
   const Conv2d& grid = plan->args;
   const int64_t steps = most_input_blocks(plan->panels) * grid.taps;
   const int64_t points = grid.cols * grid.interleave;

@@ -11,15 +11,15 @@ namespace {
 
 constexpr int64_t kLine = 16;              // a line of 64 bytes, in units of four bytes
 constexpr int64_t kPanelBytes = 32 << 10;  // weights read again and again: the first-level cache
-constexpr int64_t kTasks = 16;             // tasks wanted of one launch, if they are not too small
 constexpr int64_t kMaxTaskBands = 32;      // the kernel's table
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class Cut {
  public:
-  Cut(const GridProblem& problem, const Conv2dTiling& tiling)
-      : p_(problem), tiling_(tiling), plan_(std::make_shared<Conv2dPlan>()) {}
+  Cut(const GridProblem& problem, const Conv2dTiling& tiling, int threads)
+      : p_(problem), tiling_(tiling), tasks_(threads > 1 ? tiling.tasks_of_thread * threads : 1),
+        plan_(std::make_shared<Conv2dPlan>()) {}
 
   std::shared_ptr<Conv2dPlan> make() {
     const GridAxis &y = p_.grid.y, &x = p_.grid.x;
@@ -138,7 +138,7 @@ class Cut {
     a.copy_cols.extent += a.cols;
     const int64_t groups = divide_up(a.pictures, a.interleave);
     const int64_t fit = std::max<int64_t>(1, tiling_.band_bytes / row_bytes() - a.copy_rows.extent);
-    const int64_t busy = std::max(divide_up(a.rows * groups, kTasks), divide_up(tiling_.task_work, row_work()));
+    const int64_t busy = std::max(divide_up(a.rows * groups, tasks_), divide_up(tiling_.task_work, row_work()));
     // Rows copied for the border are paid for again by every band.
     const int64_t least = 4 * a.copy_rows.extent;
     a.bands = divide_up(a.rows, std::max(std::min(fit, busy), std::min(least, fit)));
@@ -158,10 +158,10 @@ class Cut {
     // Bands are shared where that leaves enough tasks, counting those that panels can give.
     const int64_t by_panels =
         std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / tiling_.task_work));
-    const int64_t bands_wanted = std::max<int64_t>(1, kTasks / by_panels);
+    const int64_t bands_wanted = std::max<int64_t>(1, tasks_ / by_panels);
     a.task_bands = std::max<int64_t>(1, std::min(a.task_bands, all / bands_wanted));
     a.band_tasks = divide_up(all, a.task_bands);
-    const int64_t chunks = std::min(divide_up(kTasks, a.band_tasks), by_panels);
+    const int64_t chunks = std::min(divide_up(tasks_, a.band_tasks), by_panels);
     a.chunk_panels = divide_up(a.panel_count, chunks);
     a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
                                  a.row_pitch * a.interleave * kLine
@@ -194,6 +194,7 @@ class Cut {
 
   const GridProblem& p_;
   const Conv2dTiling& tiling_;
+  const int64_t tasks_;  // wanted of one launch, if they are not too small
   std::shared_ptr<Conv2dPlan> plan_;
   bool flat_ = false;
 };
@@ -209,13 +210,13 @@ static double direct_cost(double points, int64_t vectors) {
 static double bf16_cost(double points, int64_t) { return std::max(points, 8.0) + 2.0; }
 
 Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
-  return {{kernels.panel_vectors}, kernels.tile_pixels, 384 << 10, 8 << 20, direct_cost};
+  return {{kernels.panel_vectors}, kernels.tile_pixels, 384 << 10, 8 << 20, 8, direct_cost};
 }
 
-const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 64 << 20, bf16_cost};
+const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 64 << 20, 2, bf16_cost};
 
-std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling) {
-  return Cut(problem, tiling).make();
+std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling, int threads) {
+  return Cut(problem, tiling, threads).make();
 }
 
 }  // namespace thaw

@@ -94,6 +94,7 @@ struct Conv2dTiling {
   int64_t tile_pixels = 1;  // most grid points of a tile
   int64_t band_bytes = 0;   // bands of a task: well within a second-level cache
   int64_t task_work = 0;    // multiplications of a task: about 0.1 ms
+  int64_t tasks_of_thread = 1;
   /// Cost of a tile of so many points, in units of its own.
   double (*tile_cost)(double points, int64_t vectors) = nullptr;
 };
@@ -101,7 +102,7 @@ Conv2dTiling direct_tiling(const Conv2dKernels&);
 extern const Conv2dTiling kBf16Tiling;
 
 /// Sets everything but operands; scratch holds the bands alone.
-std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem&, const Conv2dTiling&);
+std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem&, const Conv2dTiling&, int threads);
 
 inline int64_t blocks_of(int64_t channels, int64_t block = kBlock) { return (channels + block - 1) / block; }
 

@@ -104,6 +104,8 @@ class Lower {
   Buffer output(size_t i) const { return node().outputs[i]; }
   /// Memory that lives while this node runs (64-byte aligned, not cleared).
   virtual Buffer workspace(size_t bytes) = 0;
+  /// Threads that share the tasks of a launch: a hint for cuts that change no bits.
+  virtual int threads() const { return 1; }
   virtual void add(std::function<void(Run&)> step) = 0;
   /// Said before a launch whose tasks ask for so many bytes.
   virtual void announce(size_t scratch) { (void)scratch; }

@@ -20,6 +20,7 @@ class Lowerer final : public Lower {
     lowered_.workspace_node.push_back(static_cast<NodeId>(n_));
     return static_cast<Buffer>(lowered_.buffers()) - 1;
   }
+  int threads() const override { return lowered_.threads; }
   void announce(size_t scratch) override { lowered_.scratch = std::max(lowered_.scratch, scratch); }
   void add(std::function<void(Run&)> step) override { lowered_.steps[n_].push_back(std::move(step)); }
 
@@ -30,7 +31,7 @@ class Lowerer final : public Lower {
 
 }  // namespace
 
-Lowered::Lowered(Program made) : program(std::move(made)) { steps.resize(program.graph.nodes.size()); }
+Lowered::Lowered(Program made, int sharing) : program(std::move(made)), threads(sharing) { steps.resize(program.graph.nodes.size()); }
 
 void Lowered::lower(size_t n) {
   const Node& node = program.graph.nodes[n];

@@ -12,7 +12,8 @@ namespace thaw {
 struct Lowered {
   using Step = std::function<void(Run&)>;
 
-  explicit Lowered(Program program);
+  /// `threads`: that will share each launch.
+  Lowered(Program program, int threads);
   /// Adds the launches of node n.
   void lower(size_t n);
   size_t buffers() const { return program.graph.values.size() + workspace_bytes.size(); }
@@ -23,6 +24,7 @@ struct Lowered {
                                   const std::function<bool(NodeId)>& wanted_node) const;
 
   Program program;
+  int threads;
   std::vector<std::vector<Step>> steps;  // per node
   std::vector<size_t> workspace_bytes;   // buffers beyond the values
   std::vector<NodeId> workspace_node;

@@ -8,7 +8,7 @@
 
 namespace thaw {
 
-Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(compile(request)) {
+Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(compile(request), Pool::shared().threads()) {
   for (const Value& v : program().graph.values) {
     if (v.role != Role::parameter && v.role != Role::state) continue;
     const Tensor* tensor = store.find(v.name);
@@ -40,7 +40,7 @@ void Plan::find_segments(const Request& request) {
       shapes.set(name, of_group);
     }
     part.shapes = std::move(shapes);
-    auto lowered = std::make_shared<Lowered>(compile(part));
+    auto lowered = std::make_shared<Lowered>(compile(part), 1);
     return same_but_pictures(program(), pictures, lowered->program, group) ? lowered : nullptr;
   };
   const int threads = Pool::shared().threads();
