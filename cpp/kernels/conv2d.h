@@ -108,7 +108,8 @@ struct Conv2dPack {
   const int64_t* tap;   // their positions in the kernel, ky * kw + kx
 };
 
-/// Depthwise: weights [C/16][taps_y * taps_x][16], one task a picture and block.
+/// Depthwise: weights [C/16][taps_y * taps_x][16], one task a picture and block. In bf16: x, residual and y are lines of
+/// 32 channels, weights f32 [C/32][taps_y * taps_x][16 even channels, 16 odd ones].
 struct Depthwise {
   const float* x;
   const float* weights;
@@ -127,7 +128,7 @@ struct Depthwise {
   float alpha;
 };
 
-/// dweight [C][kh*kw] of a depthwise convolution: per chunk of pictures [C/16][taps][16], then joined.
+/// dweight [C][kh*kw] of a depthwise convolution: per chunk of pictures [C/16][taps][16] (bf16: 32), then joined.
 struct DepthwiseWeights {
   const float* x;
   const float* dy;
@@ -139,7 +140,7 @@ struct DepthwiseWeights {
   int64_t chunks;
 };
 
-/// weights [C][kernel_taps] → [C/16][taps][16]
+/// weights [C][kernel_taps] → [C/16][taps][16], or as in bf16
 struct DepthwisePack {
   const float* weight;
   float* packed;
@@ -176,5 +177,6 @@ struct DepthwiseKernels {
 THAW_KERNELS(Conv2dKernels, conv2d)
 THAW_KERNELS(Conv2dWeightsKernels, conv2d_weights)
 THAW_KERNELS(DepthwiseKernels, depthwise)
+THAW_BF16_KERNELS(DepthwiseKernels, depthwise_bf16)
 
 }  // namespace thaw

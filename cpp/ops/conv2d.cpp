@@ -95,8 +95,9 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
   const auto offsets = std::make_shared<Offsets>();
   for (const GridAxis::Tap& tap : p.grid.y.taps) offsets->y.push_back(tap.offset);
   for (const GridAxis::Tap& tap : p.grid.x.taps) offsets->x.push_back(tap.offset);
-  const int64_t blocks = blocks_of(p.channels.in);
-  lower.launch(depthwise_kernels(lower.isa()).direct, p.pictures * blocks, 0, [=](Run& run) {
+  const DepthwiseForm form = depthwise_form(lower.attrs().at("kernel").as_string(), lower.isa());
+  const int64_t blocks = blocks_of(p.channels.in, form.block);
+  lower.launch(form.kernels.direct, p.pictures * blocks, 0, [=](Run& run) {
     Depthwise a{};
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + p.weights_offset, a.bias = run.f32(o.bias);
     a.residual = run.f32(o.residual), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
@@ -118,7 +119,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;
   const std::string& form = lower.attrs().at("kernel").as_string();
   if (form == "bf16") lower_bf16(lower, problem, operands);
-  else if (form == "depthwise") lower_depthwise(lower, problem, operands);
+  else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }
 

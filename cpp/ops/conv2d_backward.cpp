@@ -56,8 +56,8 @@ void infer_weights(Infer& infer) {
   infer.output(DType::f32, weight);
 }
 
-void layout_weights(const Graph&, const Node&, Layouts& layouts) {
-  layouts.inputs[0] = layouts.inputs[1] = Layout::blocked;
+void layout_weights(const Graph&, const Node& node, Layouts& layouts) {
+  layouts.inputs[0] = layouts.inputs[1] = conv2d_layout(node);
 }
 
 constexpr int64_t kTileChannels = 128;     // of x and dy in one tile of a pointwise kernel
@@ -160,19 +160,20 @@ void lower_direct(Lower& lower, const Conv2dShape& c) {
 }
 
 void lower_depthwise(Lower& lower, const Conv2dShape& c) {
-  const DepthwiseKernels& kernels = depthwise_kernels(lower.isa());
-  const int64_t blocks = blocks_of(c.in_channels()), chunks = std::min(c.pictures(), divide_up(kTasks, blocks));
+  const DepthwiseForm form = depthwise_form(lower.attrs().at("kernel").as_string(), lower.isa());
+  const int64_t blocks = blocks_of(c.in_channels(), form.block);
+  const int64_t chunks = std::min(c.pictures(), divide_up(kTasks, blocks));
   const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
   const Buffer partial =
-      lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * kBlock) * sizeof(float));
+      lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * form.block) * sizeof(float));
   const auto fill = [=](Run& run) {
     return DepthwiseWeights{run.f32(x),      run.f32(dy),  run.f32(partial), run.f32(dweight), c.pictures(),
                             c.in_channels(), blocks,       c.x[2],           c.x[3],           c.out_height,
                             c.out_width,     c.weight[2],  c.weight[3],      c.stride[0],      c.stride[1],
                             c.padding[0],    c.padding[1], c.dilation[0],    c.dilation[1],    chunks};
   };
-  lower.launch(kernels.weights, blocks * chunks, 0, fill);
-  lower.launch(kernels.join, blocks, 0, fill);
+  lower.launch(form.kernels.weights, blocks * chunks, 0, fill);
+  lower.launch(form.kernels.join, blocks, 0, fill);
 }
 
 void lower_weights(Lower& lower) {
@@ -189,7 +190,7 @@ void select_weights(Select& select) {
     select.declined("depthwise", "expected as many groups as input and output channels, received " +
                                      std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
   }
-  select.choose(c.depthwise() ? "depthwise" : "direct");
+  select.choose(c.depthwise() ? depthwise_name(select) : "direct");
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
-// Attributes: form "direct" | "depthwise" | "bf16" | "narrow_bf16", backward (false; true: for conv2d_backward_data), groups, vectors (blocks of
-// 16 outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
+// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "bf16" | "narrow_bf16", backward (false; true: for
+// conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
 #include "ops/conv2d_pack.h"
 
 #include "kernels/conv2d_bf16.h"
@@ -70,7 +70,8 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64
   plan->taps = grid.taps(c.weight[3]);
   const Buffer weight = lower.input(0), packed = lower.output(0);
   const int64_t channels = c.weight[0], kernel_taps = c.kernel_taps();
-  lower.launch(depthwise_kernels(lower.isa()).pack, blocks_of(channels), 0, [=](Run& run) {
+  const DepthwiseForm form = depthwise_form(lower.attrs().at("form").as_string(), lower.isa());
+  lower.launch(form.kernels.pack, blocks_of(channels, form.block), 0, [=](Run& run) {
     return DepthwisePack{
         run.f32(weight),  run.f32(packed) + offset, channels, kernel_taps, static_cast<int64_t>(plan->taps.size()),
         plan->taps.data()};
@@ -79,12 +80,16 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64
 
 int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
   const int64_t taps = static_cast<int64_t>(grid.y.taps.size() * grid.x.taps.size());
-  if (attrs.at("form").as_string() == "narrow_bf16") return narrow_words(c);
-  if (attrs.at("form").as_string() == "depthwise") return blocks_of(c.weight[0]) * taps * kBlock;
+  const std::string& form = attrs.at("form").as_string();
+  if (form == "narrow_bf16") return narrow_words(c);
+  if (is_depthwise(form)) {
+    const int64_t block = depthwise_form(form, Isa::scalar).block;
+    return blocks_of(c.weight[0], block) * taps * block;
+  }
   Channels channels{c.in_channels(), c.out_channels(), c.groups};
   if (attrs.get("backward", false)) std::swap(channels.in, channels.out);
   const int64_t elements = panels_of(channels, taps, panel_form(attrs)).floats;
-  return attrs.at("form").as_string() == "bf16" ? elements / 2 : elements;
+  return form == "bf16" ? elements / 2 : elements;
 }
 
 void infer(Infer& infer) {
@@ -97,7 +102,7 @@ void lower(Lower& lower) {
   const Conv2dShape c = shape_of(lower.attrs(), weight);
   const std::vector<int64_t> offsets = packed_offsets(lower.attrs(), weight);
   if (lower.attrs().at("form").as_string() == "narrow_bf16") return lower_narrow_pack(lower, c);
-  const bool depthwise = lower.attrs().at("form").as_string() == "depthwise";
+  const bool depthwise = is_depthwise(lower.attrs().at("form").as_string());
   const std::vector<Grid> grids = grids_of(lower.attrs(), c);
   for (size_t i = 0; i < grids.size(); ++i) {
     if (offsets[i] == offsets[i + 1]) continue;
@@ -115,8 +120,17 @@ std::vector<int64_t> packed_offsets(const Json& attrs, const Shape& weight) {
   return offsets;
 }
 
+bool is_depthwise(const std::string& form) { return form.starts_with("depthwise"); }
+
+std::string depthwise_name(Select& select) { return select.bf16() ? "depthwise_bf16" : "depthwise"; }
+
+DepthwiseForm depthwise_form(const std::string& form, Isa isa) {
+  if (form == "depthwise_bf16") return {depthwise_bf16_kernels(isa), kBlockBf16};
+  return {depthwise_kernels(isa), kBlock};
+}
+
 static std::string form_of(Select& select, const Conv2dShape& c, bool backward) {
-  if (c.depthwise()) return "depthwise";
+  if (c.depthwise()) return depthwise_name(select);
   select.declined("depthwise", "expected as many groups as input and output channels, received " +
                                    std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
   if (!select.bf16()) return "direct";

@@ -11,6 +11,15 @@ std::vector<int64_t> packed_offsets(const Json& attrs, const Shape& weight);
 /// keep what the weights were and how they were packed.
 void select_packed(Select&, bool backward);
 
+/// Depthwise convolutions: the kernels of a form, and the channels of a block in it.
+struct DepthwiseForm {
+  const DepthwiseKernels& kernels;
+  int64_t block;
+};
+bool is_depthwise(const std::string& form);
+std::string depthwise_name(Select&);
+DepthwiseForm depthwise_form(const std::string& form, Isa isa);
+
 /// Adds the launch of one grid; `weights_offset` as in packed_offsets.
 struct GridOperands {
   Buffer x, weights, bias, residual, y;

@@ -94,13 +94,32 @@ void verify(const Conv& c) {
   }
 }
 
+/// The same in bf16: pictures, and the weights that this test puts into blocks too, are rounded before and after.
+void verify_bf16(const Conv& c) {
+  const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
+  const Expected want = reference(c, harness::in_bf16(noise(count(c.x()), 1)), harness::in_bf16(noise(count(c.weight()), 2)),
+                                  noise(c.k, 3), harness::in_bf16(noise(count(c.y()), 77)));
+  for (const Isa isa : kIsas) {
+    if (!isa_usable(isa)) continue;
+    harness::Setup setup{isa, true, true, false, false, true};
+    const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
+    const std::string where = std::string(isa_name(isa)) + " bf16 " + c.text();
+    harness::expect_close(got.output, want.y, harness::kBf16Error, where);
+    harness::expect_close(got.gradients[0], want.dx, harness::kBf16Error, where + " dx");
+    harness::expect_close(got.gradients[1], want.dweight, 3e-6, where + " dweight");
+    setup.backwards = true;
+    const harness::Result again = harness::run_graph(operands, conv2d(c), setup);
+    CHECK(again.output == got.output && again.gradients == got.gradients);
+  }
+}
+
 /// A picture alone, and the same picture last in a batch.
-void same_bits_in_any_batch(Conv c, int64_t batch) {
+void same_bits_in_any_batch(Conv c, int64_t batch, bool bf16 = false) {
   const int64_t each = c.c * c.h * c.w, out = c.k * c.oh() * c.ow();
   const std::vector<double> x = noise(each * batch, 1);
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : kIsas) {
     if (!isa_usable(isa)) continue;
-    const harness::Setup setup{isa, true, false, false, false};
+    const harness::Setup setup{isa, true, false, false, false, bf16};
     c.n = batch;
     const auto all = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}}, conv2d(c), setup).output;
     c.n = 1;
@@ -173,6 +192,31 @@ void batches() {
   same_bits_in_any_batch({1, 24, 9, 9, 24, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 24}, 4);
 }
 
+/// Kernels of three and five with and without room for lines outside at either end, and kernels that have no loop of
+/// their own; rows from narrower than the kernel to several tiles.
+void depthwise() {
+  std::vector<Conv> cases;
+  for (const int64_t kernel : {3, 5})
+    for (const int64_t stride : {1, 2})
+      for (const int64_t width : {1, 2, 3, 4, 7, 8, 9, 17, 30}) {
+        const int64_t p = kernel / 2;
+        cases.push_back({1, 40, 6, width, 40, kernel, kernel, {stride, stride}, {p, p, p, p}, {1, 1}, 40});
+        cases.push_back({2, 17, 7, width + kernel, 17, kernel, kernel, {stride, stride}, {0, 0, 0, 0}, {1, 1}, 17});
+        cases.push_back({1, 33, 8, width + 3, 33, kernel, kernel, {stride, stride}, {0, 0, p, p}, {1, 1}, 33});
+      }
+  cases.push_back({1, 48, 9, 11, 48, 3, 3, {1, 1}, {2, 2, 2, 2}, {1, 1}, 48});
+  cases.push_back({1, 20, 12, 12, 20, 3, 3, {1, 1}, {2, 2, 2, 2}, {2, 2}, 20, false});
+  cases.push_back({1, 40, 13, 29, 40, 5, 5, {1, 2}, {2, 2, 2, 2}, {1, 1}, 40});
+  cases.push_back({2, 32, 9, 9, 32, 7, 7, {1, 1}, {3, 3, 3, 3}, {1, 1}, 32});
+  cases.push_back({1, 34, 10, 10, 34, 3, 3, {3, 3}, {1, 1, 1, 1}, {1, 1}, 34});
+  cases.push_back({1, 6, 2, 2, 6, 2, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 6});
+  for (const Conv& c : cases) {
+    verify(c);
+    verify_bf16(c);
+  }
+  same_bits_in_any_batch({1, 70, 9, 9, 70, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 70}, 4, true);
+}
+
 double activated(const std::string& kind, double v) {
   const double alpha = 0.1;
   if (kind == "relu") return std::max(v, 0.0);
@@ -192,6 +236,28 @@ double activated(const std::string& kind, double v) {
 std::vector<double> halved(std::vector<double> values, int times) {
   for (double& v : values) v = std::ldexp(v, -times);
   return values;
+}
+
+/// Residual and activation inside a depthwise convolution in bf16: one rounding, behind the activation.
+void fused_bf16(const Conv& c, const char* kind, Isa isa) {
+  const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+    const Json attrs = c.attrs().set("activation", kind).set("alpha", 0.1);
+    return graph.nodes[graph.append("conv2d", "node", ids, attrs)].outputs[0];
+  };
+  const std::vector<double> x = harness::in_bf16(halved(noise(count(c.x()), 1), 4));
+  const std::vector<double> residual = harness::in_bf16(noise(count(c.y()), 4));
+  std::vector<double> want = reference(c, x, harness::in_bf16(noise(count(c.weight()), 2)), noise(c.k, 3),
+                                       std::vector<double>(residual.size(), 0.0)).y;
+  for (size_t i = 0; i < want.size(); ++i) want[i] = activated(kind, want[i] + residual[i]);
+  const auto got = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}, {c.y()}}, build,
+                                      {isa, true, false, false, false, true});
+  const std::string where = std::string(isa_name(isa)) + " bf16 " + kind + " " + c.text();
+  harness::expect_close(got.output, want, harness::kBf16Error, where);
+  // All but a few at the border between two numbers of bf16.
+  const std::vector<double> once = harness::in_bf16(want);
+  size_t other = 0;
+  for (size_t i = 0; i < once.size(); ++i) other += once[i] != got.output[i];
+  CHECK(other * 500 <= once.size());
 }
 
 /// Residual and activation inside the convolution, dense and depthwise, and channels summed in several parts.
@@ -216,6 +282,9 @@ void fused() {
         for (size_t i = 0; i < want.size(); ++i) want[i] = activated(kind, want[i] + residual[i]);
         harness::expect_close(got.output, want, 3e-6, std::string(isa_name(isa)) + " " + kind + " " + c.text());
       }
+  for (const char* kind : kinds)
+    for (const Isa isa : kIsas)
+      if (isa_usable(isa)) fused_bf16({1, 40, 9, 12, 40, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 40}, kind, isa);
 }
 
 void folding() {
@@ -261,6 +330,7 @@ int main() {
   small_pictures();
   groups();
   batches();
+  depthwise();
   fused();
   folding();
   errors();

@@ -126,7 +126,28 @@ struct Setup {
   bool gradients = true;   // of sum(output * noise)
   bool backwards = false;  // order of tasks
   bool fused = false;
+  bool bf16 = false;       // nodes choose kernels in bf16, and the blocks are those
 };
+
+constexpr double kBf16Error = 1.0 / 256;  // the spacing of bf16 just above 1 is twice this
+
+inline uint16_t bf16_bits(double value) {
+  const float f = static_cast<float>(value);
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof(bits));
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+/// The numbers as bf16 holds them.
+inline std::vector<double> in_bf16(std::vector<double> values) {
+  for (double& value : values) {
+    const uint32_t bits = static_cast<uint32_t>(bf16_bits(value)) << 16;
+    float f;
+    std::memcpy(&f, &bits, sizeof(f));
+    value = f;
+  }
+  return values;
+}
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
 inline void execute(Program& program, SerialRun& run, const std::function<void()>& bind) {
@@ -142,12 +163,22 @@ inline void execute(Program& program, SerialRun& run, const std::function<void()
 /// Plain [N,C,H,W] to blocks. The padding lanes are 3: nobody's result may depend on them.
 inline std::vector<double> in_blocks(const Value& value, const std::vector<double>& data) {
   std::vector<double> blocks(static_cast<size_t>(physical_count(value)), 3.0);
-  const int64_t channels = value.shape[1], pixels = value.shape[2] * value.shape[3], rounded = (channels + 15) / 16;
+  const int64_t block = value.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock;
+  const int64_t channels = value.shape[1], pixels = value.shape[2] * value.shape[3];
+  const int64_t rounded = (channels + block - 1) / block;
   for (int64_t i = 0; i < static_cast<int64_t>(data.size()); ++i) {
     const int64_t s = i % pixels, c = i / pixels % channels, n = i / pixels / channels;
-    blocks[static_cast<size_t>(((n * rounded + c / 16) * pixels + s) * 16 + c % 16)] = data[static_cast<size_t>(i)];
+    blocks[static_cast<size_t>(((n * rounded + c / block) * pixels + s) * block + c % block)] = data[static_cast<size_t>(i)];
   }
   return blocks;
+}
+
+/// An operand's numbers in the layout and type of its value.
+inline void bind_operand(void* to, const Value& value, const std::vector<double>& data) {
+  if (value.layout == Layout::plain) return write(to, value.dtype, data);
+  const std::vector<double> blocks = in_blocks(value, data);
+  if (value.layout == Layout::blocked) return write(to, value.dtype, blocks);
+  for (size_t i = 0; i < blocks.size(); ++i) static_cast<uint16_t*>(to)[i] = bf16_bits(blocks[i]);
 }
 
 /// A gradient with its rows summed where they belong.
@@ -178,6 +209,7 @@ inline Builder one(const std::string& op, Json attrs = Json::object()) {
 inline Result run_graph(const std::vector<Operand>& operands, const Builder& build, const Setup& setup) {
   Program program;
   program.isa = setup.isa;
+  program.precision = setup.bf16 ? Precision::bf16 : Precision::fp32;
   Graph& graph = program.graph;
   std::vector<ValueId> sources;
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -208,7 +240,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
   select(program);
   for (ValueId id : sources) {
     if (id != kNone && setup.blocked && graph.values[id].shape.size() == 4 && graph.values[id].dtype == DType::f32) {
-      graph.values[id].layout = Layout::blocked;
+      graph.values[id].layout = setup.bf16 ? Layout::blocked_bf16 : Layout::blocked;
     }
   }
   choose_layouts(program);
@@ -220,7 +252,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
       if (sources[i] == kNone) continue;
       const Value& value = graph.values[sources[i]];
       const std::vector<double> data = operands[i].data.empty() ? noise(count(value.shape), i + 1) : operands[i].data;
-      write(run.at(sources[i]), value.dtype, value.layout == Layout::blocked ? in_blocks(value, data) : data);
+      bind_operand(run.at(sources[i]), value, data);
     }
     if (weight != kNone) write(run.at(weight), DType::f32, noise(count(graph.values[weight].shape), 77));
     if (program.loss_scale != kNone) write(run.at(program.loss_scale), DType::f32, {1.0});

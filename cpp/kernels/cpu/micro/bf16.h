@@ -35,14 +35,25 @@ THAW_INLINE V16 load_odd(const uint16_t* p) {
 #if defined(THAW_ISA_amx)
 THAW_INLINE __m256i to_bf16(V16 a) { return (__m256i)_mm512_cvtneps_pbh(a.v); }
 THAW_INLINE __m512i pair_bf16(V16 low, V16 high) { return (__m512i)_mm512_cvtne2ps_pbh(high.v, low.v); }
+alignas(64) constexpr uint16_t kInterleaved[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                   8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+THAW_INLINE __m512i interleave_bf16(V16 even, V16 odd) {
+  return _mm512_permutexvar_epi16(_mm512_load_si512(kInterleaved), pair_bf16(even, odd));
+}
 #else
-THAW_INLINE __m256i to_bf16(V16 a) {
+/// The upper halves are the rounded numbers.
+THAW_INLINE __m512i round_bf16(V16 a) {
   const __m512i bits = _mm512_castps_si512(a.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
   const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+  return _mm512_mask_blend_epi32(nan, rounded, quiet);
+}
+THAW_INLINE __m256i to_bf16(V16 a) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(a), 16)); }
+THAW_INLINE __m512i interleave_bf16(V16 even, V16 odd) {
+  const __m512i upper = _mm512_and_si512(round_bf16(odd), _mm512_set1_epi32(-0x10000));
+  return _mm512_or_si512(_mm512_srli_epi32(round_bf16(even), 16), upper);
 }
 THAW_INLINE __m512i pair_bf16(V16 low, V16 high) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(to_bf16(low)), to_bf16(high), 1);
@@ -51,6 +62,8 @@ THAW_INLINE __m512i pair_bf16(V16 low, V16 high) {
 THAW_INLINE void store_bf16(uint16_t* p, V16 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), to_bf16(a)); }
 /// A line, p on a 64-byte boundary.
 THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) { _mm512_store_si512(p, pair_bf16(low, high)); }
+/// The same from the elements 0, 2, 4, … and 1, 3, 5, …
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) { _mm512_store_si512(p, interleave_bf16(even, odd)); }
 
 #elif defined(THAW_ISA_avx2)
 
@@ -88,6 +101,11 @@ THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
 }
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
+  __m256i* q = reinterpret_cast<__m256i*>(p);
+  _mm256_store_si256(q, _mm256_or_si256(round_bf16(even.a), _mm256_slli_epi32(round_bf16(odd.a), 16)));
+  _mm256_store_si256(q + 1, _mm256_or_si256(round_bf16(even.b), _mm256_slli_epi32(round_bf16(odd.b), 16)));
+}
 
 #else
 
@@ -113,6 +131,12 @@ THAW_INLINE void store_bf16(uint16_t* p, V16 a) {
 THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
+}
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
+  float lane[32];
+  storeu(lane, even);
+  storeu(lane + 16, odd);
+  for (int i = 0; i < 32; ++i) p[i] = bf16_of(lane[i % 2 * 16 + i / 2]);
 }
 
 #endif
