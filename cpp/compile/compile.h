@@ -82,8 +82,10 @@ Program partition(const Request& request);
 void fold(Program& program);
 /// Emits gradient nodes for the losses.
 void differentiate(Program& program);
-/// Joins convolution + residual + activation and linear + activation into one node.
+/// Joins convolution or batch norm + residual + activation, and linear + activation, into one node.
 void fuse(Program& program);
+/// Its part for batch norms, backward too (compile/fuse_batch_norm.cpp).
+void fuse_batch_norm(Program& program);
 /// Lets every operator choose its kernel and pack its weights.
 void select(Program& program);
 /// Chooses layouts and inserts reorder nodes where two neighbours disagree.
@@ -100,5 +102,10 @@ void prune(Graph& graph, const std::vector<ValueId>& extra);
 std::vector<bool> depends_on(const Graph& graph, const std::vector<bool>& seed);
 /// Is v read by the caller (output, loss, state update)?
 bool leaves_graph(const Graph& graph, ValueId v);
+/// Per value: how many operands of nodes it is, and one more where it is a gradient or the caller reads it.
+std::vector<int> count_readers(const Program& program);
+bool is_activation(const Node& node);
+/// Gives a layer the activation that an activation node stands for.
+void set_activation(Node& layer, const Node& activation);
 
 }  // namespace thaw

@@ -11,21 +11,9 @@ namespace {
 
 bool is_op(const Node& node, std::string_view name) { return node.op->name == name; }
 
-bool is_activation(const Node& node) {
-  static const char* const kinds[] = {"relu", "relu6", "leaky_relu", "hard_swish", "hard_sigmoid", "silu", "sigmoid", "tanh", "gelu"};
-  return std::any_of(std::begin(kinds), std::end(kinds), [&](const char* kind) { return is_op(node, kind); });
-}
-
 class Fuser {
  public:
-  explicit Fuser(Program& program) : graph_(program.graph), escapes_(graph_.values.size(), 0) {
-    for (const Node& node : graph_.nodes)
-      for (ValueId v : node.inputs)
-        if (v != kNone) ++escapes_[v];
-    for (const ParameterGradient& g : program.gradients) ++escapes_[g.value];
-    for (size_t v = 0; v < escapes_.size(); ++v)
-      if (leaves_graph(graph_, static_cast<ValueId>(v))) ++escapes_[v];
-  }
+  explicit Fuser(Program& program) : graph_(program.graph), escapes_(count_readers(program)) {}
 
   void run() {
     std::vector<Node> nodes = std::move(graph_.nodes);
@@ -82,9 +70,7 @@ class Fuser {
     if (at < 0) return false;
     Node& layer = graph_.nodes[at];
     if ((!is_op(layer, "conv2d") && !is_op(layer, "linear")) || !bare(layer)) return false;
-    layer.attrs.set("activation", activation.op->name);
-    if (is_op(activation, "leaky_relu")) layer.attrs.set("alpha", activation.attrs.get("alpha", 0.01));
-    if (is_op(activation, "gelu")) layer.attrs.set("approximate", activation.attrs.get("approximate", "none"));
+    set_activation(layer, activation);
     move_to_end(at, activation);
     return true;
   }
@@ -95,6 +81,9 @@ class Fuser {
 
 }  // namespace
 
-void fuse(Program& program) { Fuser(program).run(); }
+void fuse(Program& program) {
+  Fuser(program).run();
+  fuse_batch_norm(program);
+}
 
 }  // namespace thaw

@@ -53,4 +53,30 @@ bool leaves_graph(const Graph& graph, ValueId v) {
          std::any_of(graph.updates.begin(), graph.updates.end(), [&](const StateUpdate& u) { return u.value == v; });
 }
 
+std::vector<int> count_readers(const Program& program) {
+  const Graph& graph = program.graph;
+  std::vector<int> readers(graph.values.size(), 0);
+  for (const Node& node : graph.nodes)
+    for (ValueId v : node.inputs)
+      if (v != kNone) ++readers[v];
+  for (const ParameterGradient& g : program.gradients) ++readers[g.value];
+  for (size_t v = 0; v < readers.size(); ++v)
+    if (leaves_graph(graph, static_cast<ValueId>(v))) ++readers[v];
+  return readers;
+}
+
+bool is_activation(const Node& node) {
+  static const char* const kinds[] = {"relu",         "relu6", "leaky_relu", "hard_swish",
+                                      "hard_sigmoid", "silu",  "sigmoid",    "tanh", "gelu"};
+  return std::any_of(std::begin(kinds), std::end(kinds),
+                     [&](const char* kind) { return std::string_view(node.op->name) == kind; });
+}
+
+void set_activation(Node& layer, const Node& activation) {
+  const std::string_view kind = activation.op->name;
+  layer.attrs.set("activation", activation.op->name);
+  if (kind == "leaky_relu") layer.attrs.set("alpha", activation.attrs.get("alpha", 0.01));
+  if (kind == "gelu") layer.attrs.set("approximate", activation.attrs.get("approximate", "none"));
+}
+
 }  // namespace thaw

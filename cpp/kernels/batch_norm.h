@@ -1,33 +1,47 @@
 #pragma once
 // Batch normalisation over a blocked picture batch, or over a plain [N, C, L] one.
 //
-//   y = (x - mean) * invstd * weight + bias
+//   y = f((x - mean) * invstd * weight + bias + residual)
 //   batch statistics: mean = sum(x) / M, var = sum((x - mean)^2) / M, invstd = 1 / sqrt(var + eps), M = N * L
 //
-// Channels are taken sixteen at a time; the pixels of the batch (picture after picture) are cut into chunks of
-// kBatchNormChunk, so that tasks follow from the shape. Sums are made in double, per chunk, and joined in the order of
-// the chunks.
+// The backward pass takes dy and finds f' from x, of which it computes f's argument again: one tensor less to read.
+//
+// Channels are taken a line at a time (16, or 32 in bf16); the pixels of the batch (picture after picture) are cut into
+// chunks of kBatchNormChunk, so that tasks follow from the shape. Sums are made in f32 over a few lines, joined in double
+// per chunk, and joined in the order of the chunks.
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/isa.h"
 
 namespace thaw {
 
 constexpr int64_t kBatchNormChunk = 2048;
 
-/// Where the elements lie. Strides count elements; `lane` is the distance between neighbouring channels.
+/// Where the elements lie. Strides count four bytes; `lane` is the distance between neighbouring channels (f32 alone).
 struct ChannelView {
   int64_t pictures, channels, pixels;              // N, C, L = H * W
-  int64_t picture, block, pixel, lane;             // strides; `block` is that of sixteen channels
+  int64_t picture, block, pixel, lane;             // strides; `block` is that of a line's channels
   bool padded;                                     // lanes beyond C exist in memory (blocked)
 };
 
+/// The affine map of each channel, [C] all of them, and f.
+struct BatchNormMap {
+  const float* mean;
+  const float* spread;    // invstd, or the variance where `variance` is set
+  bool variance;
+  float eps;
+  const float* weight;    // or null
+  const float* bias;      // or null
+  Activation activation;  // f, `none` where the view is not padded
+  float alpha;
+};
+
+/// Sums of doubles: [2][channels of a line], in the order of the line's vectors.
 struct BatchNormSums {
   ChannelView view;
   const float* x;
-  const float* dy;        // backward only
-  const float* mean;      // backward only
-  double* partial;        // [chunk][channel block][2][16]
+  double* partial;        // [chunk][channel block] sums
 };
 
 struct BatchNormStatistics {
@@ -47,38 +61,40 @@ struct BatchNormStatistics {
 struct BatchNormApply {
   ChannelView view;
   const float* x;
-  const float* mean;      // [C]
-  const float* spread;    // [C] invstd, or the variance where `variance` is set
-  bool variance;
-  float eps;
-  const float* weight;    // [C] or null
-  const float* bias;      // [C] or null
+  BatchNormMap map;
+  const float* residual;  // like x, or null; only where the view is padded
   float* y;
 };
 
-/// Joins the sums of the backward pass: dbias = sum(dy), dweight = sum(dy * (x - mean)) * invstd.
+/// Sums of dz and of dz * (x - mean), dz = dy * f'.
+struct BatchNormBackwardSums {
+  ChannelView view;
+  const float* x;
+  const float* dy;
+  BatchNormMap map;
+  double* partial;
+};
+
+/// Joins the sums of the backward pass: dbias = sum(dz), dweight = sum(dz * (x - mean)) * invstd.
 struct BatchNormJoin {
   int64_t channels, chunks;
   const double* partial;
   const float* spread;
   bool variance;
   float eps;
-  double* sums;           // [channel block][2][16]
+  double* sums;           // [channel block] sums
   float* dweight;         // [C] or null
   float* dbias;           // [C] or null
 };
 
-/// dx = weight * invstd * (dy - sum(dy) / M - (x - mean) * invstd^2 * sum(dy * (x - mean)) / M)
-/// Without `sums` (frozen statistics): dx = weight * invstd * dy.
+/// dx = weight * invstd * (dz - sum(dz) / M - (x - mean) * invstd^2 * sum(dz * (x - mean)) / M)
+/// Without `sums` (frozen statistics): dx = weight * invstd * dz.
 struct BatchNormBackward {
   ChannelView view;
-  const float* x;         // unread without sums
+  const float* x;         // unread without sums and activation
+  const float* y;         // where there is no x: f' follows from y
   const float* dy;
-  const float* mean;
-  const float* spread;
-  bool variance;
-  float eps;
-  const float* weight;
+  BatchNormMap map;
   const double* sums;
   float* dx;
 };
@@ -88,11 +104,12 @@ struct BatchNormKernels {
   void (*sums)(const BatchNormSums&, int64_t task, void* scratch);
   void (*statistics)(const BatchNormStatistics&, int64_t task, void* scratch);
   void (*apply)(const BatchNormApply&, int64_t task, void* scratch);
-  void (*backward_sums)(const BatchNormSums&, int64_t task, void* scratch);
+  void (*backward_sums)(const BatchNormBackwardSums&, int64_t task, void* scratch);
   void (*join)(const BatchNormJoin&, int64_t task, void* scratch);
   void (*backward)(const BatchNormBackward&, int64_t task, void* scratch);
 };
 
 THAW_KERNELS(BatchNormKernels, batch_norm)
+THAW_BF16_KERNELS(BatchNormKernels, batch_norm_bf16)
 
 }  // namespace thaw

@@ -1,17 +1,21 @@
-// batch_norm(x[N,C,…], weight?[C], bias?[C], running_mean[C], running_var[C], num_batches_tracked?[] i64;
-//            mode 'frozen' (default) | 'statistics' | 'train', eps 1e-5, momentum 0.1)
-//   frozen            → y by the running statistics
+// batch_norm(x[N,C,…], weight?[C], bias?[C], running_mean[C], running_var[C], num_batches_tracked?[] i64,
+//            residual?[N,C,H,W]; mode 'frozen' (default) | 'statistics' | 'train', eps 1e-5, momentum 0.1;
+//            set by passes: residual, activation "none", alpha, approximate)
+//   frozen            → y = activation(normalised + residual) by the running statistics
 //   statistics, train → y by the batch's, mean[C], invstd[C], and the next running_mean, running_var and
 //                       num_batches_tracked (where operand 5 is there); running_var takes the unbiased variance
 //   'statistics' and 'train' compute the same; which of weight and bias train is the marks' business.
 //
-// batch_norm_backward(dy, x?, weight?[C], mean[C], spread[C]; mode, eps, data, affine)
+// batch_norm_backward(dy, x?, weight?[C], mean[C], spread[C], bias?[C], y?; mode, eps, data, affine;
+//                     set by passes: bias, y, activation, alpha, approximate)
 //   spread is invstd, or the variance for mode 'frozen'. → dx where `data`, then dweight[C] and dbias[C] where
 //   `affine`.
-//   x is absent where nothing needs it: frozen statistics and no `affine`.
+//   x is absent where nothing needs it: frozen statistics and no `affine`. An activation's derivative follows from x, or
+//   from y where there is no x.
 #include "kernels/batch_norm.h"
 
 #include "ops/op.h"
+#include "ops/product.h"
 
 namespace thaw {
 
@@ -41,6 +45,7 @@ void check_operands(const Infer& infer) {
 void infer_batch_norm(Infer& infer) {
   check_operands(infer);
   const Shape x = infer.shape(0);
+  if (infer.has(6)) infer.expect_f32(6, 4), infer.expect_shape(6, x);
   infer.output(DType::f32, x);
   if (frozen(infer.attrs())) return;
   if (values_per_channel(x) < 2) {
@@ -80,38 +85,63 @@ void infer_backward(Infer& infer) {
 
 // ---- lower ------------------------------------------------------------------------------------------------------
 
-ChannelView view_of(const Value& x) {
-  ChannelView v = {};
+/// How one node's pictures lie, and the kernels for that.
+struct Form {
+  const BatchNormKernels& kernels;
+  ChannelView view;
+  int64_t channels;  // of a line
+
+  int64_t blocks() const { return (view.channels + channels - 1) / channels; }
+  int64_t chunks() const { return (view.pictures * view.pixels + kBatchNormChunk - 1) / kBatchNormChunk; }
+  int64_t parts() const { return blocks() * chunks(); }
+  /// Bytes of two sums for each channel of `n` lines.
+  size_t sums_bytes(int64_t n) const { return static_cast<size_t>(n * 2 * channels) * sizeof(double); }
+};
+
+Form form_of(const Value& x, Isa isa) {
+  const bool bf16 = x.layout == Layout::blocked_bf16;
+  Form form{bf16 ? batch_norm_bf16_kernels(isa) : batch_norm_kernels(isa), {}, bf16 ? kBlockBf16 : kBlock};
+  ChannelView& v = form.view;
   v.pictures = x.shape[0];
   v.channels = x.shape[1];
   v.pixels = count(Shape(x.shape.begin() + 2, x.shape.end()));
-  v.padded = x.layout == Layout::blocked;
+  v.padded = x.layout != Layout::plain;
   v.block = v.pixels * kBlock;
   v.pixel = v.padded ? kBlock : 1;
   v.lane = v.padded ? 1 : v.pixels;
-  v.picture = v.padded ? (v.channels + kBlock - 1) / kBlock * v.block : v.channels * v.pixels;
-  return v;
+  v.picture = v.padded ? form.blocks() * v.block : v.channels * v.pixels;
+  return form;
 }
 
-int64_t channel_blocks(const ChannelView& v) { return (v.channels + kBlock - 1) / kBlock; }
-int64_t pixel_chunks(const ChannelView& v) {
-  return (v.pictures * v.pixels + kBatchNormChunk - 1) / kBatchNormChunk;
-}
-int64_t parts(const ChannelView& v) { return channel_blocks(v) * pixel_chunks(v); }
-/// Bytes of two sums of sixteen doubles for each of `n` parts.
-size_t sums_bytes(int64_t n) { return static_cast<size_t>(n) * 32 * sizeof(double); }
+/// Operands of a BatchNormMap.
+struct MapBuffers {
+  Buffer mean, spread, weight, bias;
+  bool variance;
+  float eps, alpha;
+  Activation activation;
 
-void lower_statistics(Lower& low, const ChannelView& view) {
-  const BatchNormKernels& kernels = batch_norm_kernels(low.isa());
-  const Buffer x = low.input(0), partial = low.workspace(sums_bytes(parts(view)));
-  low.launch(kernels.sums, parts(view), 0, [=](Run& run) {
-    return BatchNormSums{view, run.f32(x), nullptr, nullptr, static_cast<double*>(run.at(partial))};
+  BatchNormMap at(Run& run) const {
+    return {run.f32(mean), run.f32(spread), variance, eps, run.f32(weight), run.f32(bias), activation, alpha};
+  }
+};
+
+MapBuffers map_of(Lower& low, Buffer mean, Buffer spread, Buffer weight, Buffer bias) {
+  return {mean, spread, weight, bias, frozen(low.attrs()),
+          eps_of(low.attrs()), static_cast<float>(low.attrs().get("alpha", 0.01)), fused_activation(low.attrs())};
+}
+
+void lower_statistics(Lower& low, const Form& form) {
+  const ChannelView view = form.view;
+  const int64_t chunks = form.chunks();
+  const Buffer x = low.input(0), partial = low.workspace(form.sums_bytes(form.parts()));
+  low.launch(form.kernels.sums, form.parts(), 0, [=](Run& run) {
+    return BatchNormSums{view, run.f32(x), static_cast<double*>(run.at(partial))};
   });
   const Buffer old_mean = low.input(3), old_var = low.input(4);
   const Buffer mean = low.output(1), invstd = low.output(2), next_mean = low.output(3), next_var = low.output(4);
   const float eps = eps_of(low.attrs()), momentum = static_cast<float>(low.attrs().get("momentum", 0.1));
-  low.launch(kernels.statistics, channel_blocks(view), 0, [=](Run& run) {
-    return BatchNormStatistics{view.channels, pixel_chunks(view), view.pictures * view.pixels,
+  low.launch(form.kernels.statistics, form.blocks(), 0, [=](Run& run) {
+    return BatchNormStatistics{view.channels, chunks, view.pictures * view.pixels,
                                static_cast<const double*>(run.at(partial)), view, run.f32(x), run.f32(old_mean),
                                run.f32(old_var), eps, momentum, run.f32(mean), run.f32(invstd), run.f32(next_mean),
                                run.f32(next_var)};
@@ -122,50 +152,47 @@ void lower_statistics(Lower& low, const ChannelView& view) {
 }
 
 void lower_batch_norm(Lower& low) {
-  const ChannelView view = view_of(low.in(0));
+  const Form form = form_of(low.in(0), low.isa());
   const bool fixed = frozen(low.attrs());
-  if (!fixed) lower_statistics(low, view);
-  const Buffer x = low.input(0), weight = low.input(1), bias = low.input(2), y = low.output(0);
-  const Buffer mean = fixed ? low.input(3) : low.output(1), spread = fixed ? low.input(4) : low.output(2);
-  const float eps = eps_of(low.attrs());
-  low.launch(batch_norm_kernels(low.isa()).apply, parts(view), 0, [=](Run& run) {
-    return BatchNormApply{view, run.f32(x), run.f32(mean), run.f32(spread), fixed, eps, run.f32(weight),
-                          run.f32(bias), run.f32(y)};
+  if (!fixed) lower_statistics(low, form);
+  const MapBuffers map = map_of(low, fixed ? low.input(3) : low.output(1), fixed ? low.input(4) : low.output(2),
+                                low.input(1), low.input(2));
+  const ChannelView view = form.view;
+  const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);
+  low.launch(form.kernels.apply, form.parts(), 0, [=](Run& run) {
+    return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y)};
   });
 }
 
 /// Sums over the batch, into `sums` and into the affine gradients where they are wanted.
-void lower_backward_sums(Lower& low, const ChannelView& view, Buffer sums) {
-  const BatchNormKernels& kernels = batch_norm_kernels(low.isa());
-  const bool fixed = frozen(low.attrs()), data = low.attrs().get("data", true);
-  const float eps = eps_of(low.attrs());
-  const Buffer dy = low.input(0), x = low.input(1), mean = low.input(3), spread = low.input(4);
-  const Buffer partial = low.workspace(sums_bytes(parts(view)));
-  low.launch(kernels.backward_sums, parts(view), 0, [=](Run& run) {
-    return BatchNormSums{view, run.f32(x), run.f32(dy), run.f32(mean), static_cast<double*>(run.at(partial))};
+void lower_backward_sums(Lower& low, const Form& form, const MapBuffers& map, Buffer sums) {
+  const ChannelView view = form.view;
+  const int64_t chunks = form.chunks();
+  const Buffer dy = low.input(0), x = low.input(1), partial = low.workspace(form.sums_bytes(form.parts()));
+  low.launch(form.kernels.backward_sums, form.parts(), 0, [=](Run& run) {
+    return BatchNormBackwardSums{view, run.f32(x), run.f32(dy), map.at(run), static_cast<double*>(run.at(partial))};
   });
-  const bool affine = low.attrs().get("affine", true);
+  const bool affine = low.attrs().get("affine", true), data = low.attrs().get("data", true);
   const Buffer dweight = affine ? low.output(data) : kNone, dbias = affine ? low.output(data + 1) : kNone;
-  low.launch(kernels.join, channel_blocks(view), 0, [=](Run& run) {
-    return BatchNormJoin{view.channels, pixel_chunks(view), static_cast<const double*>(run.at(partial)),
-                         run.f32(spread), fixed, eps, static_cast<double*>(run.at(sums)), run.f32(dweight),
-                         run.f32(dbias)};
+  low.launch(form.kernels.join, form.blocks(), 0, [=](Run& run) {
+    return BatchNormJoin{view.channels, chunks, static_cast<const double*>(run.at(partial)), run.f32(map.spread),
+                         map.variance, map.eps, static_cast<double*>(run.at(sums)), run.f32(dweight), run.f32(dbias)};
   });
 }
 
 void lower_backward(Lower& low) {
-  const ChannelView view = view_of(low.in(0));
+  const Form form = form_of(low.in(0), low.isa());
   const bool fixed = frozen(low.attrs());
   const bool summed = !fixed || low.attrs().get("affine", true);
-  const Buffer sums = summed ? low.workspace(sums_bytes(channel_blocks(view))) : kNone;
-  if (summed) lower_backward_sums(low, view, sums);
+  const MapBuffers map = map_of(low, low.input(3), low.input(4), low.input(2), low.input(5));
+  const Buffer sums = summed ? low.workspace(form.sums_bytes(form.blocks())) : kNone;
+  if (summed) lower_backward_sums(low, form, map, sums);
   if (!low.attrs().get("data", true)) return;
-  const Buffer dy = low.input(0), x = low.input(1), weight = low.input(2), mean = low.input(3), spread = low.input(4);
-  const Buffer dx = low.output(0), used = fixed ? kNone : sums;
-  const float eps = eps_of(low.attrs());
-  low.launch(batch_norm_kernels(low.isa()).backward, parts(view), 0, [=](Run& run) {
-    return BatchNormBackward{view, run.f32(x), run.f32(dy), run.f32(mean), run.f32(spread), fixed, eps,
-                             run.f32(weight), static_cast<const double*>(run.at(used)), run.f32(dx)};
+  const ChannelView view = form.view;
+  const Buffer dy = low.input(0), x = low.input(1), y = low.input(6), dx = low.output(0), used = fixed ? kNone : sums;
+  low.launch(form.kernels.backward, form.parts(), 0, [=](Run& run) {
+    return BatchNormBackward{view, run.f32(x), run.f32(y), run.f32(dy), map.at(run),
+                             static_cast<const double*>(run.at(used)), run.f32(dx)};
   });
 }
 
@@ -173,13 +200,14 @@ void lower_backward(Lower& low) {
 
 const OpDef& op_batch_norm() {
   static const OpDef def{.name = "batch_norm", .infer = infer_batch_norm, .gradient = gradient,
-                         .layout = layout_images, .lower = lower_batch_norm, .per_picture = true, .states = {{3, 3}, {4, 4}, {5, 5}}};
+                         .layout = layout_images, .lower = lower_batch_norm, .bf16 = true, .per_picture = true,
+                         .states = {{3, 3}, {4, 4}, {5, 5}}};
   return def;
 }
 
 const OpDef& op_batch_norm_backward() {
   static const OpDef def{.name = "batch_norm_backward", .infer = infer_backward, .layout = layout_images,
-                         .lower = lower_backward};
+                         .lower = lower_backward, .bf16 = true};
   return def;
 }
 

@@ -97,8 +97,9 @@ void verify(const Conv& c) {
 /// The same in bf16: pictures, and the weights that this test puts into blocks too, are rounded before and after.
 void verify_bf16(const Conv& c) {
   const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
-  const Expected want = reference(c, harness::in_bf16(noise(count(c.x()), 1)), harness::in_bf16(noise(count(c.weight()), 2)),
-                                  noise(c.k, 3), harness::in_bf16(noise(count(c.y()), 77)));
+  const std::vector<double> x = harness::in_bf16(noise(count(c.x()), 1));
+  const std::vector<double> weight = harness::in_bf16(noise(count(c.weight()), 2));
+  const Expected want = reference(c, x, weight, noise(c.k, 3), harness::in_bf16(noise(count(c.y()), 77)));
   for (const Isa isa : kIsas) {
     if (!isa_usable(isa)) continue;
     harness::Setup setup{isa, true, true, false, false, true};

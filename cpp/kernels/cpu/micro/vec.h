@@ -18,11 +18,16 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define THAW_INLINE static __forceinline
+#define THAW_MEMBER __forceinline
+#define THAW_LAMBDA
 #define THAW_NOINLINE __declspec(noinline)
 #define THAW_UNROLL
 #define THAW_RESTRICT __restrict
 #else
 #define THAW_INLINE static inline __attribute__((always_inline))
+// The same for a member function, and behind the parameters of a lambda.
+#define THAW_MEMBER inline __attribute__((always_inline))
+#define THAW_LAMBDA __attribute__((always_inline))
 #define THAW_NOINLINE __attribute__((noinline))
 // Small loops over register arrays must disappear, or the arrays end up on the stack.
 #if defined(__clang__)

@@ -1,0 +1,265 @@
+#pragma once
+// Batch normalisation, for pictures of either type (micro/line.h); formulas and shapes in kernels/batch_norm.h.
+#include <math.h>
+
+#include "kernels/cpu/micro/activate.h"
+#include "kernels/cpu/micro/channels.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+/// f(kind) where lines are whole; others have no activation.
+template <int V, class F>
+THAW_INLINE void with_kind(const WholeLines<V>&, Activation kind, const F& f) {
+  with_activation(kind, f);
+}
+template <class F>
+THAW_INLINE void with_kind(const ScatteredLines&, Activation, const F& f) {
+  f.template run<Activation::none>();
+}
+
+/// A block of a BatchNormMap: z = (x - mean) * factor + bias.
+template <int V>
+struct Map {
+  V16 mean[V], invstd[V], factor[V], bias[V], alpha;
+
+  Map(const BatchNormMap& m, int64_t channels, int64_t block) : alpha(broadcast(m.alpha)) {
+    load_channels<V>(m.mean, block, channels, 0.0f, mean);
+    load_channels<V>(m.weight, block, channels, 1.0f, factor);
+    load_channels<V>(m.bias, block, channels, 0.0f, bias);
+    // 0 beyond C: lanes of the padding stay finite whatever lies in them.
+    load_channels<V>(m.spread, block, channels, m.variance ? INFINITY : 0.0f, invstd);
+    THAW_FOR (v, V) {
+      if (m.variance) invstd[v] = inverse_deviation(invstd[v], m.eps);
+      factor[v] = mul(invstd[v], factor[v]);
+    }
+  }
+
+  static V16 inverse_deviation(V16 variance, float eps) {
+    float lane[kLanes];
+    storeu(lane, variance);
+    for (float& x : lane) x = static_cast<float>(1.0 / ::sqrt(static_cast<double>(x) + eps));
+    return loadu(lane);
+  }
+};
+
+// ---- forward ----------------------------------------------------------------------------------------------------
+
+/// Sums of x - shift and of its square. The shift is the channel's first value: a constant channel gives exact zeros.
+template <int V>
+void sums(const BatchNormSums& a, int64_t task, void*) {
+  const Part<V> part(a.view, task);
+  part.with_lines([&](const auto lines) {
+    V16 shift[V];
+    lines.read(a.x + part.block * a.view.block, shift);
+    sum_products<V>(part, a.partial + task * 2 * V * kLanes, [&](int64_t at, V16 (&d)[V], V16 (&same)[V]) THAW_LAMBDA {
+      V16 x[V];
+      lines.read(a.x + at, x);
+      THAW_FOR (v, V) d[v] = same[v] = sub(x[v], shift[v]);
+    });
+  });
+}
+
+struct Moments {
+  double mean, deviations;  // deviations: the sum of their squares
+};
+
+void write_statistics(const BatchNormStatistics& a, int64_t c, const Moments& m) {
+  const double n = static_cast<double>(a.count), momentum = a.momentum;
+  a.mean[c] = static_cast<float>(m.mean);
+  a.invstd[c] = static_cast<float>(1.0 / ::sqrt(m.deviations / n + a.eps));
+  a.next_mean[c] = static_cast<float>((1 - momentum) * a.running_mean[c] + momentum * m.mean);
+  a.next_var[c] = static_cast<float>((1 - momentum) * a.running_var[c] + momentum * (m.deviations / (n - 1)));
+}
+
+template <int V>
+void statistics(const BatchNormStatistics& a, int64_t block, void*) {
+  double joined[2 * V * kLanes];
+  join_chunks<V>(a.partial, block, blocks_of<V>(a.channels), a.chunks, joined);
+  V16 shift[V];
+  Part<V>(a.view, block).with_lines([&](const auto lines) { lines.read(a.x + block * a.view.block, shift); });
+  for (int v = 0; v < V; ++v) {
+    float first[kLanes];
+    storeu(first, shift[v]);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const int64_t c = block * V * kLanes + channel_of<V>(v, i);
+      if (c >= a.channels) continue;
+      const double sum = joined[v * kLanes + i], offset = sum / static_cast<double>(a.count);
+      const double deviations = joined[(V + v) * kLanes + i] - sum * offset;
+      write_statistics(a, c, {offset + first[i], deviations < 0 ? 0 : deviations});
+    }
+  }
+}
+
+template <int V, class Lines>
+struct ApplyPart {
+  const BatchNormApply& a;
+  const Part<V>& part;
+  const Lines& lines;
+
+  template <Activation kind>
+  void run() const {
+    const Map<V> map(a.map, a.view.channels, part.block);
+    part.each_run([&](int64_t offset, int64_t count) THAW_LAMBDA {
+      for (int64_t i = 0, at = offset; i < count; ++i, at += a.view.pixel) {
+        V16 line[V], other[V];
+        lines.read(a.x + at, line);
+        THAW_FOR (v, V) line[v] = fma(sub(line[v], map.mean[v]), map.factor[v], map.bias[v]);
+        if (a.residual) {
+          lines.read(a.residual + at, other);
+          THAW_FOR (v, V) line[v] = add(line[v], other[v]);
+        }
+        THAW_FOR (v, V) line[v] = activate_as<kind>(line[v], map.alpha);
+        lines.write(a.y + at, line);
+      }
+    });
+  }
+};
+
+template <int V>
+void apply(const BatchNormApply& a, int64_t task, void*) {
+  const Part<V> part(a.view, task);
+  part.with_lines([&](const auto lines) {
+    with_kind(lines, a.map.activation, ApplyPart<V, decltype(lines)>{a, part, lines});
+  });
+}
+
+// ---- backward ---------------------------------------------------------------------------------------------------
+
+/// f'(z); slope_of takes f(z) for the kinds whose derivative follows from it.
+template <Activation kind>
+THAW_INLINE V16 slope_before(V16 z, V16 alpha) {
+  constexpr bool from_output =
+      kind == Activation::sigmoid || kind == Activation::tanh || kind == Activation::hard_sigmoid;
+  return slope_of<kind>(from_output ? activate_as<kind>(z, alpha) : z, alpha);
+}
+
+/// dz of a line, given d = x - mean.
+template <Activation kind, int V>
+THAW_INLINE void times_slope(const Map<V>& map, const V16 (&d)[V], V16 (&dy)[V]) {
+  if constexpr (kind == Activation::none) return;
+  THAW_FOR (v, V) dy[v] = mul(dy[v], slope_before<kind>(fma(d[v], map.factor[v], map.bias[v]), map.alpha));
+}
+
+template <int V, class Lines>
+struct SumPart {
+  const BatchNormBackwardSums& a;
+  const Part<V>& part;
+  const Lines& lines;
+  double* partial;
+
+  template <Activation kind>
+  void run() const {
+    const Map<V> map(a.map, a.view.channels, part.block);
+    sum_products<V>(part, partial, [&](int64_t at, V16 (&dy)[V], V16 (&d)[V]) THAW_LAMBDA {
+      lines.read(a.dy + at, dy);
+      lines.read(a.x + at, d);
+      THAW_FOR (v, V) d[v] = sub(d[v], map.mean[v]);
+      times_slope<kind>(map, d, dy);
+    });
+  }
+};
+
+template <int V>
+void backward_sums(const BatchNormBackwardSums& a, int64_t task, void*) {
+  const Part<V> part(a.view, task);
+  part.with_lines([&](const auto lines) {
+    with_kind(lines, a.map.activation,
+              SumPart<V, decltype(lines)>{a, part, lines, a.partial + task * 2 * V * kLanes});
+  });
+}
+
+template <int V>
+void join(const BatchNormJoin& a, int64_t block, void*) {
+  double* joined = a.sums + block * 2 * V * kLanes;
+  join_chunks<V>(a.partial, block, blocks_of<V>(a.channels), a.chunks, joined);
+  for (int v = 0; v < V; ++v)
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const int64_t c = block * V * kLanes + channel_of<V>(v, i);
+      if (c >= a.channels) continue;
+      const double spread = a.spread[c], invstd = a.variance ? 1.0 / ::sqrt(spread + a.eps) : spread;
+      if (a.dweight) a.dweight[c] = static_cast<float>(joined[(V + v) * kLanes + i] * invstd);
+      if (a.dbias) a.dbias[c] = static_cast<float>(joined[v * kLanes + i]);
+    }
+}
+
+template <int V, class Lines>
+struct BackwardPart {
+  const BatchNormBackward& a;
+  const Part<V>& part;
+  const Lines& lines;
+
+  /// Batch statistics: dx = (dz - constant - (x - mean) * slope) * factor.
+  template <Activation kind>
+  void through_statistics(const Map<V>& map) const {
+    V16 constant[V], slope[V];
+    const double* sums = a.sums + part.block * 2 * V * kLanes;
+    const W16 share = wide_broadcast(1.0 / static_cast<double>(a.view.pictures * a.view.pixels));
+    THAW_FOR (v, V) {
+      const W16 invstd = widen(map.invstd[v]);
+      constant[v] = narrow(wide_mul(wide_load(sums + v * kLanes), share));
+      slope[v] = narrow(wide_mul(wide_mul(wide_load(sums + (V + v) * kLanes), share), wide_mul(invstd, invstd)));
+    }
+    each_line([&](int64_t at, V16 (&dy)[V]) THAW_LAMBDA {
+      V16 d[V];
+      lines.read(a.x + at, d);
+      THAW_FOR (v, V) d[v] = sub(d[v], map.mean[v]);
+      times_slope<kind>(map, d, dy);
+      THAW_FOR (v, V) dy[v] = mul(fnma(d[v], slope[v], sub(dy[v], constant[v])), map.factor[v]);
+    });
+  }
+
+  /// Frozen statistics: dx = dz * factor.
+  template <Activation kind>
+  void through_map(const Map<V>& map) const {
+    each_line([&](int64_t at, V16 (&dy)[V]) THAW_LAMBDA {
+      if constexpr (kind != Activation::none) {
+        V16 line[V];
+        lines.read((a.x ? a.x : a.y) + at, line);
+        if (a.x) {
+          THAW_FOR (v, V) line[v] = sub(line[v], map.mean[v]);
+          times_slope<kind>(map, line, dy);
+        } else {
+          THAW_FOR (v, V) dy[v] = mul(dy[v], slope_of<kind>(line[v], map.alpha));
+        }
+      }
+      THAW_FOR (v, V) dy[v] = mul(dy[v], map.factor[v]);
+    });
+  }
+
+  /// Calls body(offset, dy), which makes dx of dy.
+  template <class Body>
+  THAW_MEMBER void each_line(const Body& body) const {
+    part.each_run([&](int64_t offset, int64_t count) THAW_LAMBDA {
+      for (int64_t i = 0, at = offset; i < count; ++i, at += a.view.pixel) {
+        V16 line[V];
+        lines.read(a.dy + at, line);
+        body(at, line);
+        lines.write(a.dx + at, line);
+      }
+    });
+  }
+
+  template <Activation kind>
+  void run() const {
+    const Map<V> map(a.map, a.view.channels, part.block);
+    if (a.sums) through_statistics<kind>(map);
+    else through_map<kind>(map);
+  }
+};
+
+template <int V>
+void backward(const BatchNormBackward& a, int64_t task, void*) {
+  const Part<V> part(a.view, task);
+  part.with_lines([&](const auto lines) {
+    with_kind(lines, a.map.activation, BackwardPart<V, decltype(lines)>{a, part, lines});
+  });
+}
+
+template <int V>
+constexpr BatchNormKernels kBatchNorm = {sums<V>, statistics<V>, apply<V>, backward_sums<V>, join<V>, backward<V>};
+
+}  // namespace
+}  // namespace THAW_ISA
+}  // namespace thaw
