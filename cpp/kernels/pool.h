@@ -1,5 +1,6 @@
 #pragma once
-// Pooling over blocked pictures. A plane is one channel block of one picture: [H][W][16].
+// Pooling over blocked pictures, in f32 or in bf16. A plane is one channel block of one picture: [H][W][16] in f32,
+// [H][W][32] in bf16.
 //
 //   max      y[o] = max over the window's positions inside the picture; the first maximum in row-major order takes the
 //            gradient; NaN wins, the last of several (PyTorch's rule)
@@ -11,9 +12,9 @@
 namespace thaw {
 
 struct MaxPool {
-  const float* x;
-  const float* dy;                   // backward only
-  float* y;                          // forward: the result; backward: dx
+  const void* x;
+  const void* dy;                    // backward only
+  void* y;                           // forward: the result; backward: dx
   int64_t planes, height, width, out_height, out_width;
   int64_t rows_per_task;             // output rows of a forward task
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
@@ -27,8 +28,9 @@ struct PoolWindow {
 };
 
 struct AveragePool {
-  const float* x;                    // forward: x; backward: dy
-  float* y;                          // forward: y; backward: dx
+  const void* x;                     // forward: x; backward: dy
+  void* y;                           // forward: y; backward: dx
+  int64_t channels;                  // of a picture
   int64_t planes, height, width, out_height, out_width;
   int64_t rows_per_task;
   const PoolWindow* rows;            // [out_height]
@@ -43,6 +45,20 @@ struct PoolKernels {
   void (*average_backward)(const AveragePool&, int64_t task, void* scratch);
 };
 
+/// The same in bf16. One window over the whole picture is done apart: its result, and the gradient that arrives at it,
+/// are in f32 blocks [N][ceil(C/16)][16]. Tasks of these two: planes.
+struct PoolBf16Kernels {
+  PoolKernels pool;
+  void (*global_average)(const AveragePool&, int64_t task, void* scratch);
+  void (*global_average_backward)(const AveragePool&, int64_t task, void* scratch);
+};
+
+/// Bytes of scratch of `max_backward` in bf16: the rows of dx that a row of windows touches, in f32.
+static inline int64_t max_backward_scratch(const MaxPool& a) {
+  return ((a.kernel_h - 1) * a.dilation_h + 1) * a.width * 32 * 4;
+}
+
 THAW_KERNELS(PoolKernels, pool)
+THAW_BF16_KERNELS(PoolBf16Kernels, pool_bf16)
 
 }  // namespace thaw

@@ -7,6 +7,8 @@
 //
 // With ceil_mode the last window must begin inside the picture or its left padding. Backward operators read
 // (x, dy) for the maximum and (dy) for averages, whose attribute `input_shape` is the shape of x.
+//
+// Pictures in bf16: the average over a whole picture is written, and its gradient read, in f32.
 #include <algorithm>
 #include <memory>
 
@@ -23,7 +25,6 @@ struct Axis {
 };
 
 struct Geometry {
-  int64_t planes = 0;
   Axis h, w;
 };
 
@@ -45,7 +46,6 @@ Geometry window_geometry(const Shape& x, const Json& attrs) {
   const auto dilation = attrs.get("dilation", std::vector<int64_t>{1, 1});
   Geometry g;
   if (kernel.size() != 2 || stride.size() != 2 || padding.size() != 4 || dilation.size() != 2) return g;
-  g.planes = x[0] * ceil_div(x[1], kBlock);
   g.h = {x[2], kernel[0], stride[0], padding[0], padding[2], dilation[0], 0};
   g.w = {x[3], kernel[1], stride[1], padding[1], padding[3], dilation[1], 0};
   for (Axis* a : {&g.h, &g.w}) {
@@ -60,7 +60,6 @@ Geometry window_geometry(const Shape& x, const Json& attrs) {
 /// One window over the whole picture.
 Geometry global_geometry(const Shape& x) {
   Geometry g;
-  g.planes = x[0] * ceil_div(x[1], kBlock);
   g.h = {x[2], x[2], 1, 0, 0, 1, 1};
   g.w = {x[3], x[3], 1, 0, 0, 1, 1};
   return g;
@@ -165,58 +164,87 @@ void gradient_of_average(Gradient& g) {
   g.add(0, g.emit1(std::string(g.node().op->name) + "_backward", {g.grad(0)}, attrs));
 }
 
+// ---- layout -----------------------------------------------------------------------------------------------------
+
+/// One window over the whole picture (not of average_pool, whose windows may reach into padding).
+bool takes_all(const Node& node, const Shape& y) { return !node.attrs.find("kernel") && y[2] == 1 && y[3] == 1; }
+
+void layout_average(const Graph& graph, const Node& node, Layouts& layouts) {
+  layout_images(graph, node, layouts);
+  if (takes_all(node, graph.values[node.outputs[0]].shape)) layouts.outputs[0] = Layout::blocked;
+}
+
+/// What arrives comes from layers in f32 or through them; dx goes to whatever made x. That lies in bf16 if any picture
+/// of the plan does.
+void layout_average_backward(const Graph& graph, const Node& node, Layouts& layouts) {
+  const bool bf16 = std::any_of(graph.values.begin(), graph.values.end(),
+                                [](const Value& value) { return value.layout == Layout::blocked_bf16; });
+  layouts.outputs[0] = bf16 ? Layout::blocked_bf16 : Layout::blocked;
+  layouts.inputs[0] = takes_all(node, graph.values[node.inputs[0]].shape) ? Layout::blocked : layouts.outputs[0];
+}
+
 // ---- lower ------------------------------------------------------------------------------------------------------
+
+int64_t planes_of(const Value& x) {
+  return x.shape[0] * ceil_div(x.shape[1], x.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock);
+}
+
+/// The kernels for pictures that lie like x.
+const PoolKernels& kernels_for(const Lower& low, const Value& x) {
+  return x.layout == Layout::blocked_bf16 ? pool_bf16_kernels(low.isa()).pool : pool_kernels(low.isa());
+}
 
 /// Output rows of a forward task: about a thousand outputs, so that claiming a task costs little beside it.
 int64_t rows_per_task(int64_t out_width) { return ceil_div(1024, out_width); }
 
 int64_t forward_tasks(int64_t planes, int64_t out_height, int64_t rows) { return planes * ceil_div(out_height, rows); }
 
-MaxPool max_args(const Geometry& g) {
+MaxPool max_args(const Lower& low, bool global) {
+  const Value& x = low.in(0);
+  const Geometry g = global ? global_geometry(x.shape) : window_geometry(x.shape, low.attrs());
   MaxPool a = {};
   a.rows_per_task = rows_per_task(g.w.out);
-  a.planes = g.planes;
+  a.planes = planes_of(x);
   a.height = g.h.size, a.width = g.w.size, a.out_height = g.h.out, a.out_width = g.w.out;
   a.kernel_h = g.h.kernel, a.kernel_w = g.w.kernel, a.stride_h = g.h.stride, a.stride_w = g.w.stride;
   a.pad_top = g.h.before, a.pad_left = g.w.before, a.dilation_h = g.h.dilation, a.dilation_w = g.w.dilation;
   return a;
 }
 
-Geometry max_geometry(const Lower& low, bool global) {
-  return global ? global_geometry(low.in(0).shape) : window_geometry(low.in(0).shape, low.attrs());
-}
-
 template <bool Global>
 void lower_max(Lower& low) {
-  const MaxPool args = max_args(max_geometry(low, Global));
+  const MaxPool args = max_args(low, Global);
   const Buffer x = low.input(0), y = low.output(0);
   const int64_t tasks = forward_tasks(args.planes, args.out_height, args.rows_per_task);
-  low.launch(pool_kernels(low.isa()).max, tasks, 0, [=](Run& run) {
+  low.launch(kernels_for(low, low.in(0)).max, tasks, 0, [=](Run& run) {
     MaxPool a = args;
-    a.x = run.f32(x);
-    a.y = run.f32(y);
+    a.x = run.at(x);
+    a.y = run.at(y);
     return a;
   });
 }
 
 template <bool Global>
 void lower_max_backward(Lower& low) {
-  const MaxPool args = max_args(max_geometry(low, Global));
+  const MaxPool args = max_args(low, Global);
   const Buffer x = low.input(0), dy = low.input(1), dx = low.output(0);
-  low.launch(pool_kernels(low.isa()).max_backward, args.planes, 0, [=](Run& run) {
+  const bool bf16 = low.in(0).layout == Layout::blocked_bf16;
+  const size_t scratch = bf16 ? static_cast<size_t>(max_backward_scratch(args)) : 0;
+  low.launch(kernels_for(low, low.in(0)).max_backward, args.planes, scratch, [=](Run& run) {
     MaxPool a = args;
-    a.x = run.f32(x);
-    a.dy = run.f32(dy);
-    a.y = run.f32(dx);
+    a.x = run.at(x);
+    a.dy = run.at(dy);
+    a.y = run.at(dx);
     return a;
   });
 }
 
-/// Arguments of an average over a picture of shape `x`; they point into `windows`.
-AveragePool average_args(const Shape& x, const AverageWindows& windows) {
+/// Arguments of an average over the pictures x; they point into `windows`.
+AveragePool average_args(const Value& x, const AverageWindows& windows) {
   AveragePool a = {};
-  a.planes = x[0] * ceil_div(x[1], kBlock);
-  a.height = x[2], a.width = x[3];
+  a.channels = x.shape[1];
+  a.planes = planes_of(x);
+  a.height = x.shape[2], a.width = x.shape[3];
   a.out_height = static_cast<int64_t>(windows.rows.size());
   a.out_width = static_cast<int64_t>(windows.columns.size());
   a.rows_per_task = rows_per_task(a.out_width);
@@ -227,16 +255,23 @@ AveragePool average_args(const Shape& x, const AverageWindows& windows) {
 
 template <MakeWindows Make, bool Backward>
 void lower_average(Lower& low) {
-  const Shape shape = Backward ? low.out(0).shape : low.in(0).shape;
-  const auto windows = std::make_shared<const AverageWindows>(Make(shape, low.attrs()));
-  const AveragePool args = average_args(shape, *windows);
+  const Value& x = Backward ? low.out(0) : low.in(0);
+  const Value& y = Backward ? low.in(0) : low.out(0);
+  const auto windows = std::make_shared<const AverageWindows>(Make(x.shape, low.attrs()));
+  const AveragePool args = average_args(x, *windows);
+  const PoolKernels& kernels = kernels_for(low, x);
+  auto kernel = Backward ? kernels.average_backward : kernels.average;
+  int64_t tasks = Backward ? args.planes : forward_tasks(args.planes, args.out_height, args.rows_per_task);
+  if (x.layout != y.layout) {
+    const PoolBf16Kernels& bf16 = pool_bf16_kernels(low.isa());
+    kernel = Backward ? bf16.global_average_backward : bf16.global_average;
+    tasks = args.planes;
+  }
   const Buffer from = low.input(0), to = low.output(0);
-  const PoolKernels& kernels = pool_kernels(low.isa());
-  const int64_t tasks = Backward ? args.planes : forward_tasks(args.planes, args.out_height, args.rows_per_task);
-  low.launch(Backward ? kernels.average_backward : kernels.average, tasks, 0, [args, windows, from, to](Run& run) {
+  low.launch(kernel, tasks, 0, [args, windows, from, to](Run& run) {
     AveragePool a = args;
-    a.x = run.f32(from);
-    a.y = run.f32(to);
+    a.x = run.at(from);
+    a.y = run.at(to);
     return a;
   });
 }
@@ -245,61 +280,64 @@ void lower_average(Lower& low) {
 
 const OpDef& op_max_pool() {
   static const OpDef def{.name = "max_pool", .infer = infer_window, .gradient = gradient_of_max,
-                         .layout = layout_images, .lower = lower_max<false>, .per_picture = true};
+                         .layout = layout_images, .lower = lower_max<false>, .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_max_pool_backward() {
   static const OpDef def{.name = "max_pool_backward", .infer = infer_max_backward, .layout = layout_images,
-                         .lower = lower_max_backward<false>};
+                         .lower = lower_max_backward<false>, .bf16 = true};
   return def;
 }
 
 const OpDef& op_global_max_pool() {
   static const OpDef def{.name = "global_max_pool", .infer = infer_global, .gradient = gradient_of_max,
-                         .layout = layout_images, .lower = lower_max<true>, .per_picture = true};
+                         .layout = layout_images, .lower = lower_max<true>, .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_global_max_pool_backward() {
   static const OpDef def{.name = "global_max_pool_backward", .infer = infer_max_backward, .layout = layout_images,
-                         .lower = lower_max_backward<true>};
+                         .lower = lower_max_backward<true>, .bf16 = true};
   return def;
 }
 
 const OpDef& op_average_pool() {
   static const OpDef def{.name = "average_pool", .infer = infer_window, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<average_windows, false>, .per_picture = true};
+                         .layout = layout_average, .lower = lower_average<average_windows, false>,
+                         .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_average_pool_backward() {
-  static const OpDef def{.name = "average_pool_backward", .infer = infer_average_backward, .layout = layout_images,
-                         .lower = lower_average<average_windows, true>};
+  static const OpDef def{.name = "average_pool_backward", .infer = infer_average_backward, .layout = layout_average_backward,
+                         .lower = lower_average<average_windows, true>, .bf16 = true};
   return def;
 }
 
 const OpDef& op_adaptive_average_pool() {
   static const OpDef def{.name = "adaptive_average_pool", .infer = infer_adaptive, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, false>, .per_picture = true};
+                         .layout = layout_average, .lower = lower_average<adaptive_average_windows, false>,
+                         .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_adaptive_average_pool_backward() {
   static const OpDef def{.name = "adaptive_average_pool_backward", .infer = infer_average_backward,
-                         .layout = layout_images, .lower = lower_average<adaptive_average_windows, true>};
+                         .layout = layout_average_backward, .lower = lower_average<adaptive_average_windows, true>, .bf16 = true};
   return def;
 }
 
 const OpDef& op_global_average_pool() {
   static const OpDef def{.name = "global_average_pool", .infer = infer_global, .gradient = gradient_of_average,
-                         .layout = layout_images, .lower = lower_average<global_average_windows, false>, .per_picture = true};
+                         .layout = layout_average, .lower = lower_average<global_average_windows, false>,
+                         .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_global_average_pool_backward() {
   static const OpDef def{.name = "global_average_pool_backward", .infer = infer_average_backward,
-                         .layout = layout_images, .lower = lower_average<global_average_windows, true>};
+                         .layout = layout_average_backward, .lower = lower_average<global_average_windows, true>, .bf16 = true};
   return def;
 }
 

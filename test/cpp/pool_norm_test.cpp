@@ -18,6 +18,17 @@ Operand within(const Shape& shape, double low, double high, uint64_t seed) {
   return o;
 }
 
+/// Pictures without two equal numbers in a plane, that bf16 holds as they are: no maximum is shared.
+Operand distinct(const Shape& shape) {
+  Operand o{shape, {}};
+  const int64_t pixels = shape[2] * shape[3];
+  for (int64_t i = 0; i < count(shape); ++i) {
+    const int64_t place = (i % pixels * 37 + i / pixels * 11) % 101;  // 101 is prime
+    o.data.push_back(static_cast<double>(place - 50) / 16);
+  }
+  return o;
+}
+
 // ---- pooling ----------------------------------------------------------------------------------------------------
 
 struct Axis {
@@ -68,7 +79,7 @@ Numbers windows(const Pooling& p, const Numbers& x, const Body& body) {
 void test_windows(const Shape& shape, const char* text) {
   const Json attrs = json(text);
   const Pooling p = pooling_of(shape, attrs);
-  VERIFY({"max_pool", {{shape, {}}}, attrs, [=](const Inputs& in) {
+  VERIFY({"max_pool", {distinct(shape)}, attrs, [=](const Inputs& in) {
     return windows(p, in[0], [](int64_t, int64_t, const Numbers& w) { return *std::max_element(w.begin(), w.end()); });
   }, 0});
   if (attrs.find("dilation")) return;
@@ -92,7 +103,7 @@ void test_windows(const Shape& shape, const char* text) {
 void test_adaptive(const Shape& x, int64_t oh, int64_t ow, const char* op) {
   const bool global = std::string(op) != "adaptive_average_pool", max = std::string(op) == "global_max_pool";
   const Json attrs = global ? Json::object() : Json::object().set("output_size", std::vector<int64_t>{oh, ow});
-  VERIFY({op, {{x, {}}}, attrs, [=](const Inputs& in) {
+  VERIFY({op, {max ? distinct(x) : Operand{x}}, attrs, [=](const Inputs& in) {
     Numbers y;
     for (int64_t plane = 0; plane < x[0] * x[1]; ++plane)
       for (int64_t i = 0; i < oh; ++i)
@@ -133,15 +144,25 @@ void test_max_pool_rules() {
   const Builder build = [](Graph& g, const std::vector<ValueId>& ids) {
     return g.nodes[g.append("max_pool", "node", ids, json(R"({"kernel":[2,2],"stride":[1,1]})"))].outputs[0];
   };
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (!isa_usable(isa)) continue;
-    const Result r = run_graph({{{1, 1, 3, 3}, {1, nan, 3, 3, nan, 2, 2, -inf, -inf}}}, build, {.isa = isa});
-    for (const double y : r.output) CHECK(std::isnan(y));
-    for (size_t i = 0; i < 9; ++i) CHECK((r.gradients[0][i] != 0) == (i == 4));  // the last NaN takes it
-    const Result low = run_graph({{{1, 1, 2, 2}, {-inf, -inf, -inf, -inf}}}, build, {.isa = isa});
-    CHECK(low.output[0] == -inf && low.gradients[0][0] != 0 && low.gradients[0][1] == 0 && low.gradients[0][3] == 0);
-    const Result tie = run_graph({{{1, 1, 2, 2}, {1, 2, 2, 2}}}, build, {.isa = isa});
-    CHECK(tie.gradients[0][1] != 0 && tie.gradients[0][2] == 0 && tie.gradients[0][3] == 0);
+  for (const Isa isa : kIsas) {
+    for (const bool bf16 : {false, true}) {
+      if (!isa_usable(isa)) continue;
+      const Setup setup{.isa = isa, .blocked = true, .bf16 = bf16};
+      for (const double sign : {1.0, -1.0}) {
+        const double odd = std::copysign(nan, sign);
+        const Result r = run_graph({{{1, 1, 3, 3}, {1, odd, 3, 3, odd, 2, 2, -inf, inf}}}, build, setup);
+        for (const double y : r.output) CHECK(std::isnan(y));
+        for (size_t i = 0; i < 9; ++i) CHECK((r.gradients[0][i] != 0) == (i == 4));  // the last NaN takes it
+      }
+      const Result low = run_graph({{{1, 1, 2, 2}, {-inf, -inf, -inf, -inf}}}, build, setup);
+      CHECK(low.output[0] == -inf && low.gradients[0][0] != 0 && low.gradients[0][1] == 0 && low.gradients[0][3] == 0);
+      const Result tie = run_graph({{{1, 1, 2, 2}, {1, 2, 2, 2}}}, build, setup);
+      CHECK(tie.gradients[0][1] != 0 && tie.gradients[0][2] == 0 && tie.gradients[0][3] == 0);
+      const Result high = run_graph({{{1, 1, 2, 2}, {3e38, inf, -3e38, -1e-30}}}, build, setup);
+      CHECK(high.output[0] == inf && high.gradients[0][1] != 0);
+      const Result below = run_graph({{{1, 1, 2, 2}, {-3, -2, -4, -inf}}}, build, setup);
+      CHECK(below.output[0] == -2 && below.gradients[0][1] != 0);
+    }
   }
 }
 

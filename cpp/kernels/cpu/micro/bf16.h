@@ -9,6 +9,11 @@ namespace {
 
 constexpr int kLineLanes = 32;
 
+// K32: a line as whole numbers in the order of the floats, so that the greatest of several costs no conversion. -0 is
+// below 0, -infinity the lowest, and what is not a number, of either sign, is above infinity: by their bits alone the
+// negative ones would be below -infinity, from where the subtraction of kKeyShift takes them around to the top.
+constexpr int kKeyShift = 0x7f;
+
 /// One number.
 THAW_INLINE float to_float(uint16_t bits) {
   const uint32_t wide = static_cast<uint32_t>(bits) << 16;
@@ -65,6 +70,21 @@ THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) { _mm512_store_si512
 /// The same from the elements 0, 2, 4, … and 1, 3, 5, …
 THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) { _mm512_store_si512(p, interleave_bf16(even, odd)); }
 
+struct K32 {
+  __m512i v;
+};
+THAW_INLINE __m512i flip_negative(__m512i bits) {
+  return _mm512_xor_si512(bits, _mm512_and_si512(_mm512_srai_epi16(bits, 15), _mm512_set1_epi16(0x7fff)));
+}
+THAW_INLINE K32 load_keys(const uint16_t* p) {
+  return {_mm512_sub_epi16(flip_negative(_mm512_loadu_si512(p)), _mm512_set1_epi16(kKeyShift))};
+}
+THAW_INLINE void store_keys(uint16_t* p, K32 k) {
+  _mm512_store_si512(p, flip_negative(_mm512_add_epi16(k.v, _mm512_set1_epi16(kKeyShift))));
+}
+THAW_INLINE K32 lowest_keys() { return {_mm512_set1_epi16(-0x8000)}; }
+THAW_INLINE K32 greater_keys(K32 a, K32 b) { return {_mm512_max_epi16(a.v, b.v)}; }
+
 #elif defined(THAW_ISA_avx2)
 
 THAW_INLINE __m256 widen_bf16(__m128i bits) {
@@ -107,6 +127,27 @@ THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
   _mm256_store_si256(q + 1, _mm256_or_si256(round_bf16(even.b), _mm256_slli_epi32(round_bf16(odd.b), 16)));
 }
 
+struct K32 {
+  __m256i a, b;
+};
+THAW_INLINE __m256i flip_negative(__m256i bits) {
+  return _mm256_xor_si256(bits, _mm256_and_si256(_mm256_srai_epi16(bits, 15), _mm256_set1_epi16(0x7fff)));
+}
+THAW_INLINE K32 load_keys(const uint16_t* p) {
+  const __m256i* q = reinterpret_cast<const __m256i*>(p);
+  const __m256i shift = _mm256_set1_epi16(kKeyShift);
+  return {_mm256_sub_epi16(flip_negative(_mm256_loadu_si256(q)), shift),
+          _mm256_sub_epi16(flip_negative(_mm256_loadu_si256(q + 1)), shift)};
+}
+THAW_INLINE void store_keys(uint16_t* p, K32 k) {
+  __m256i* q = reinterpret_cast<__m256i*>(p);
+  const __m256i shift = _mm256_set1_epi16(kKeyShift);
+  _mm256_storeu_si256(q, flip_negative(_mm256_add_epi16(k.a, shift)));
+  _mm256_storeu_si256(q + 1, flip_negative(_mm256_add_epi16(k.b, shift)));
+}
+THAW_INLINE K32 lowest_keys() { return {_mm256_set1_epi16(-0x8000), _mm256_set1_epi16(-0x8000)}; }
+THAW_INLINE K32 greater_keys(K32 x, K32 y) { return {_mm256_max_epi16(x.a, y.a), _mm256_max_epi16(x.b, y.b)}; }
+
 #else
 
 THAW_INLINE uint16_t bf16_of(float f) {
@@ -132,11 +173,37 @@ THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
 }
+
 THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
   float lane[32];
   storeu(lane, even);
   storeu(lane + 16, odd);
   for (int i = 0; i < 32; ++i) p[i] = bf16_of(lane[i % 2 * 16 + i / 2]);
+}
+struct K32 {
+  int16_t lane[32];
+};
+THAW_INLINE int16_t flip_negative(int bits) {
+  const int16_t b = static_cast<int16_t>(bits);
+  return static_cast<int16_t>(b ^ ((b >> 15) & 0x7fff));
+}
+THAW_INLINE K32 load_keys(const uint16_t* p) {
+  K32 k;
+  for (int i = 0; i < 32; ++i) k.lane[i] = static_cast<int16_t>(flip_negative(p[i]) - kKeyShift);
+  return k;
+}
+THAW_INLINE void store_keys(uint16_t* p, const K32& k) {
+  for (int i = 0; i < 32; ++i) p[i] = static_cast<uint16_t>(flip_negative(k.lane[i] + kKeyShift));
+}
+THAW_INLINE K32 lowest_keys() {
+  K32 k;
+  for (int i = 0; i < 32; ++i) k.lane[i] = -0x8000;
+  return k;
+}
+THAW_INLINE K32 greater_keys(K32 a, const K32& b) {
+  for (int i = 0; i < 32; ++i) a.lane[i] = a.lane[i] < b.lane[i] ? b.lane[i] : a.lane[i];
+  return a;
+
 }
 
 #endif
