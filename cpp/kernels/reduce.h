@@ -40,6 +40,20 @@ struct ReduceKernels {
   void (*max_backward)(const ReduceMaxBackward&, int64_t task, void* scratch);  // tasks: ceil(kept / kept_per_task)
 };
 
+/// Sums over the pixels of pictures in bf16: x [planes][pixels][32] → y [planes][32], in f32 or in bf16, added in double.
+struct SumPixels {
+  const uint16_t* x;
+  void* y;
+  int64_t planes, pixels, planes_per_task;
+};
+
+/// Tasks: ceil(planes / planes_per_task).
+struct ReduceBf16Kernels {
+  void (*sum_to_f32)(const SumPixels&, int64_t task, void* scratch);
+  void (*sum_to_bf16)(const SumPixels&, int64_t task, void* scratch);
+};
+
 THAW_KERNELS(ReduceKernels, reduce)
+THAW_BF16_KERNELS(ReduceBf16Kernels, reduce_bf16)
 
 }  // namespace thaw

@@ -1,6 +1,6 @@
 #pragma once
 // Moving elements without changing them: copies, gathers by tables (transpose, slice, pad) and joins (concat).
-// Elements are bytes here; a blocked picture is a tensor [N][ceil(C/16)][H][W] of 64-byte elements (lines), as long as
+// Elements are bytes here; a blocked picture is a tensor [N][blocks][H][W] of 64-byte elements (lines), as long as
 // no channel changes its lane. `assemble` is for channels that do.
 #include <cstdint>
 
@@ -44,15 +44,17 @@ struct LaneRun {
   int32_t operand, block, from, lane, count;
 };
 
+/// T: float in blocks of 16, uint16_t in blocks of 32 in bf16.
 /// Blocked output blocks put together from runs of lanes. Other lanes are `fill` for channels, 0 beyond C.
-struct Assemble {
-  const float* const* x;                  // [operands]
+template <class T>
+struct AssembleOf {
+  const T* const* x;                      // [operands]
   const int64_t* x_blocks;                // [operands] channel blocks
-  float* y;
+  T* y;
   int64_t pictures, channels, pixels;     // of y
   const LaneRun* runs;
   const int64_t* first_run;               // [channel blocks of y + 1]
-  float fill;
+  T fill;
 };
 
 /// Tasks: copy ceil(bytes / kCopyBytes); gather ceil(rows / rows_per_task);
@@ -61,7 +63,8 @@ struct ShapeKernels {
   void (*copy)(const Copy&, int64_t task, void* scratch);
   void (*gather)(const Gather&, int64_t task, void* scratch);
   void (*join)(const Join&, int64_t task, void* scratch);
-  void (*assemble)(const Assemble&, int64_t task, void* scratch);
+  void (*assemble)(const AssembleOf<float>&, int64_t task, void* scratch);
+  void (*assemble_bf16)(const AssembleOf<uint16_t>&, int64_t task, void* scratch);
 };
 
 THAW_KERNELS(ShapeKernels, shape)

@@ -61,13 +61,22 @@ void differentiate(Gradient& g) {
   g.add(0, g.emit1("activation_backward", {g.grad(0), of}, attrs));
 }
 
-void lower(Lower& lower) {
+bool in_bf16(const Lower& lower) { return lower.out(0).layout == Layout::blocked_bf16; }
+
+template <class T>
+void lower_as(Lower& lower, const ActivationKernelsOf<T>& kernels) {
   const Buffer x = lower.input(0), y = lower.output(0);
   const int64_t n = physical_count(lower.out(0));
   const Activation kind = row_of(kind_of(lower.node())).kind;
   const float alpha = alpha_of(lower.attrs());
-  lower.launch(activation_kernels(lower.isa()).forward, chunks(n), 0,
-               [=](Run& run) { return Activate{run.f32(x), run.f32(y), n, kind, alpha}; });
+  lower.launch(kernels.forward, chunks(n), 0, [=](Run& run) {
+    return ActivateOf<T>{static_cast<const T*>(run.at(x)), static_cast<T*>(run.at(y)), n, kind, alpha};
+  });
+}
+
+void lower(Lower& lower) {
+  if (in_bf16(lower)) return lower_as(lower, activation_bf16_kernels(lower.isa()));
+  lower_as(lower, activation_kernels(lower.isa()));
 }
 
 void infer_backward(Infer& infer) {
@@ -78,18 +87,26 @@ void infer_backward(Infer& infer) {
   infer.output(DType::f32, infer.shape(0));
 }
 
-void lower_backward(Lower& lower) {
+template <class T>
+void lower_backward_as(Lower& lower, const ActivationKernelsOf<T>& kernels) {
   const Buffer dy = lower.input(0), of = lower.input(1), dx = lower.output(0);
   const int64_t n = physical_count(lower.out(0));
   const Activation kind = row_of(lower.attrs().at("kind").as_string()).kind;
   const float alpha = alpha_of(lower.attrs());
-  lower.launch(activation_kernels(lower.isa()).backward, chunks(n), 0,
-               [=](Run& run) { return ActivateBackward{run.f32(dy), run.f32(of), run.f32(dx), n, kind, alpha}; });
+  lower.launch(kernels.backward, chunks(n), 0, [=](Run& run) {
+    return ActivateBackwardOf<T>{static_cast<const T*>(run.at(dy)), static_cast<const T*>(run.at(of)),
+                                 static_cast<T*>(run.at(dx)), n, kind, alpha};
+  });
+}
+
+void lower_backward(Lower& lower) {
+  if (in_bf16(lower)) return lower_backward_as(lower, activation_bf16_kernels(lower.isa()));
+  lower_backward_as(lower, activation_kernels(lower.isa()));
 }
 
 OpDef define(const char* name) {
   return {.name = name, .infer = infer, .gradient = differentiate, .layout = layout_follow, .lower = lower,
-          .per_picture = true};
+          .bf16 = true, .per_picture = true};
 }
 
 }  // namespace
@@ -116,7 +133,7 @@ ACTIVATION(gelu)
 
 const OpDef& op_activation_backward() {
   static const OpDef def{.name = "activation_backward", .infer = infer_backward, .layout = layout_follow,
-                         .lower = lower_backward};
+                         .lower = lower_backward, .bf16 = true};
   return def;
 }
 

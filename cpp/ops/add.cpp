@@ -11,13 +11,15 @@ void differentiate(Gradient& g) {
   }
 }
 
-void lower(Lower& lower) { lower_combine(lower, elementwise_kernels(lower.isa()).add); }
+void lower(Lower& lower) {
+  lower_combine(lower, elementwise_kernels(lower.isa()).add, elementwise_bf16_kernels(lower.isa()).add);
+}
 
 }  // namespace
 
 const OpDef& op_add() {
   static const OpDef def{.name = "add", .infer = infer_combine, .gradient = differentiate, .layout = layout_combine,
-                         .lower = lower, .per_picture = true};
+                         .lower = lower, .bf16 = true, .per_picture = true};
   return def;
 }
 

@@ -33,7 +33,7 @@ Dropout arguments(const Value& x, const Json& attrs) {
   a.scale = p < 1 ? static_cast<float>(1 / (1 - p)) : 0.0f;
   a.rows = x.shape.empty() ? 1 : x.shape[0];
   a.elements = a.rows > 0 ? count(x.shape) / a.rows : 0;
-  if (x.layout == Layout::blocked) {
+  if (x.layout != Layout::plain) {
     a.channels = x.shape[1];
     a.pixels = x.shape[2] * x.shape[3];
   }
@@ -45,16 +45,18 @@ void lower(Lower& low) {
   const Dropout args = arguments(value, low.attrs());
   const std::string stream = low.attrs().get("stream", low.node().name.c_str());
   const uint64_t hash = name_hash(stream.data(), stream.size());
-  const bool blocked = value.layout == Layout::blocked;
-  const int64_t parts = blocked ? (args.channels + kBlock - 1) / kBlock
-                                : (args.elements + kDropoutChunk - 1) / kDropoutChunk;
+  const bool plain = value.layout == Layout::plain, bf16 = value.layout == Layout::blocked_bf16;
+  const int64_t block = bf16 ? kBlockBf16 : kBlock;
+  const int64_t parts = plain ? (args.elements + kDropoutChunk - 1) / kDropoutChunk
+                              : (args.channels + block - 1) / block;
   const DropoutKernels& kernels = dropout_kernels(low.isa());
+  const auto kernel = plain ? kernels.plain : bf16 ? kernels.blocked_bf16 : kernels.blocked;
   const Buffer x = low.input(0), y = low.output(0);
-  low.launch(blocked ? kernels.blocked : kernels.plain, args.rows * parts, 0, [=](Run& run) {
+  low.launch(kernel, args.rows * parts, 0, [=](Run& run) {
     const RandomState& random = run.random();
     Dropout a = args;
-    a.x = run.f32(x);
-    a.y = run.f32(y);
+    a.x = run.at(x);
+    a.y = run.at(y);
     a.key = stream_key(random.seed, hash);
     a.epoch = random.epoch;
     a.samples = static_cast<int64_t>(random.samples.size()) >= a.rows ? random.samples.data() : nullptr;
@@ -66,13 +68,13 @@ void lower(Lower& low) {
 
 const OpDef& op_dropout() {
   static const OpDef def{.name = "dropout", .infer = infer, .gradient = gradient, .layout = layout_follow,
-                         .lower = lower, .random = true};
+                         .lower = lower, .bf16 = true, .random = true};
   return def;
 }
 
 const OpDef& op_dropout_backward() {
   static const OpDef def{.name = "dropout_backward", .infer = infer, .layout = layout_follow, .lower = lower,
-                         .random = true};
+                         .bf16 = true, .random = true};
   return def;
 }
 

@@ -1,6 +1,7 @@
 #include "ops/move.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 
 namespace thaw {
@@ -9,8 +10,20 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// Channels of a line.
+int64_t width_of(const Value& value) { return value.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock; }
+
 /// A blocked value as a tensor of 64-byte lines.
-Shape lines_of(const Shape& s) { return {s[0], ceil_div(s[1], kBlock), s[2], s[3]}; }
+Shape lines_of(const Value& value) {
+  const Shape& s = value.shape;
+  return {s[0], ceil_div(s[1], width_of(value)), s[2], s[3]};
+}
+
+/// A finite number in bf16: to the nearest, ties to even.
+uint16_t bf16_of(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
 
 bool is_identity(const IndexMap& map, int64_t size) {
   if (static_cast<int64_t>(map.size()) != size) return false;
@@ -40,14 +53,14 @@ struct Runs {
 };
 
 /// Neighbouring channels that stay neighbours within one block of their operand make a run.
-Runs runs_of(const std::vector<Source>& sources) {
+Runs runs_of(const std::vector<Source>& sources, int64_t width) {
   Runs result;
   for (size_t c = 0; c < sources.size(); ++c) {
-    const int32_t lane = static_cast<int32_t>(c % kBlock);
+    const int32_t lane = static_cast<int32_t>(static_cast<int64_t>(c) % width);
     if (lane == 0) result.first.push_back(static_cast<int64_t>(result.runs.size()));
     const Source s = sources[c];
     if (s.channel < 0) continue;
-    const int32_t block = static_cast<int32_t>(s.channel / kBlock), from = static_cast<int32_t>(s.channel % kBlock);
+    const int32_t block = static_cast<int32_t>(s.channel / width), from = static_cast<int32_t>(s.channel % width);
     LaneRun* last = lane == 0 || result.runs.empty() ? nullptr : &result.runs.back();
     if (last && last->operand == s.operand && last->block == block && last->from + last->count == from &&
         last->lane + last->count == lane) {
@@ -60,29 +73,38 @@ Runs runs_of(const std::vector<Source>& sources) {
   return result;
 }
 
-void lower_assemble(Lower& low, const std::vector<Source>& sources, float fill) {
+template <class T>
+void lower_assemble_as(Lower& low, const std::vector<Source>& sources,
+                       void (*kernel)(const AssembleOf<T>&, int64_t, void*), T fill) {
   struct Held {
     Runs runs;
     std::vector<int64_t> blocks;
   };
   auto held = std::make_shared<Held>();
-  held->runs = runs_of(sources);
+  const int64_t width = width_of(low.out(0));
+  held->runs = runs_of(sources, width);
   std::vector<Buffer> operands;
   for (size_t i = 0; i < low.node().inputs.size(); ++i) {
     operands.push_back(low.input(i));
-    held->blocks.push_back(ceil_div(low.in(i).shape[1], kBlock));
+    held->blocks.push_back(ceil_div(low.in(i).shape[1], width));
   }
   const Shape& s = low.out(0).shape;
-  const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3], tasks = pictures * ceil_div(channels, kBlock);
-  const auto kernel = shape_kernels(low.isa()).assemble;
+  const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3], tasks = pictures * ceil_div(channels, width);
   const Buffer y = low.output(0);
   low.add([=](Run& run) {
-    std::vector<const float*> x;
-    for (const Buffer b : operands) x.push_back(run.f32(b));
-    const Assemble args = {x.data(), held->blocks.data(), run.f32(y), pictures, channels, pixels,
-                           held->runs.runs.data(), held->runs.first.data(), fill};
+    std::vector<const T*> x;
+    for (const Buffer b : operands) x.push_back(static_cast<const T*>(run.at(b)));
+    const AssembleOf<T> args = {x.data(), held->blocks.data(), static_cast<T*>(run.at(y)), pictures, channels, pixels,
+                                held->runs.runs.data(), held->runs.first.data(), fill};
     run.parallel(tasks, 0, [&](int64_t task, void* scratch) { kernel(args, task, scratch); });
   });
+}
+
+void lower_assemble(Lower& low, const std::vector<Source>& sources, float fill) {
+  const ShapeKernels& kernels = shape_kernels(low.isa());
+  if (low.out(0).layout == Layout::blocked_bf16)
+    return lower_assemble_as(low, sources, kernels.assemble_bf16, bf16_of(fill));
+  lower_assemble_as(low, sources, kernels.assemble, fill);
 }
 
 /// Sizes of a concat: bytes per operand and outer index.
@@ -94,7 +116,7 @@ struct JoinSizes {
 JoinSizes join_sizes(const Lower& low, size_t axis, bool blocked) {
   JoinSizes sizes;
   for (size_t i = 0; i < low.node().inputs.size(); ++i) {
-    const Shape shape = blocked ? lines_of(low.in(i).shape) : low.in(i).shape;
+    const Shape shape = blocked ? lines_of(low.in(i)) : low.in(i).shape;
     const int64_t element = blocked ? 64 : static_cast<int64_t>(dtype_size(low.in(i).dtype));
     sizes.outer = count(Shape(shape.begin(), shape.begin() + axis));
     sizes.bytes.push_back(count(Shape(shape.begin() + axis, shape.end())) * element);
@@ -165,10 +187,13 @@ void lower_map(Lower& low, const std::vector<IndexMap>& maps, float fill) {
     return lower_gather(low, scaled(maps, plain_strides(x.shape)), static_cast<int64_t>(dtype_size(x.dtype)), fill);
   }
   if (is_identity(maps[1], x.shape[1])) {
-    const Shape lines = lines_of(x.shape);
+    const Shape lines = lines_of(x);
     std::vector<IndexMap> by_line = maps;
     by_line[1].resize(lines[1]);  // the identity over blocks instead of channels
-    return lower_gather(low, scaled(by_line, plain_strides(lines)), 64, fill);
+    // In bf16 a float of the fill is two numbers.
+    const uint32_t twice = bf16_of(fill) * 0x10001u;
+    return lower_gather(low, scaled(by_line, plain_strides(lines)), 64,
+                        x.layout == Layout::blocked_bf16 ? std::bit_cast<float>(twice) : fill);
   }
   std::vector<Source> sources;
   for (const int64_t channel : maps[1]) sources.push_back({0, channel});
@@ -176,10 +201,10 @@ void lower_map(Lower& low, const std::vector<IndexMap>& maps, float fill) {
 }
 
 void lower_join(Lower& low, size_t axis) {
-  const bool blocked = low.out(0).layout == Layout::blocked;
+  const bool blocked = low.out(0).layout != Layout::plain;
   bool aligned = true;  // every operand begins in lane 0
   for (size_t i = 0; i + 1 < low.node().inputs.size(); ++i) {
-    if (blocked && axis == 1 && low.in(i).shape[1] % kBlock != 0) aligned = false;
+    if (blocked && axis == 1 && low.in(i).shape[1] % width_of(low.out(0)) != 0) aligned = false;
   }
   if (aligned) return lower_join_bytes(low, axis, blocked);
   std::vector<Source> sources;

@@ -11,13 +11,15 @@ void differentiate(Gradient& g) {
   }
 }
 
-void lower(Lower& lower) { lower_combine(lower, elementwise_kernels(lower.isa()).multiply); }
+void lower(Lower& lower) {
+  lower_combine(lower, elementwise_kernels(lower.isa()).multiply, elementwise_bf16_kernels(lower.isa()).multiply);
+}
 
 }  // namespace
 
 const OpDef& op_multiply() {
   static const OpDef def{.name = "multiply", .infer = infer_combine, .gradient = differentiate,
-                         .layout = layout_combine, .lower = lower, .per_picture = true};
+                         .layout = layout_combine, .lower = lower, .bf16 = true, .per_picture = true};
   return def;
 }
 

@@ -26,19 +26,26 @@ void differentiate(Gradient& g) {
   g.add(1, g.emit1("scale", {sum}, factor));
 }
 
-void lower(Lower& lower) {
+template <class T>
+void lower_as(Lower& lower, void (*kernel)(const ScaleOf<T>&, int64_t, void*)) {
   const Buffer x = lower.input(0), s = lower.input(1), y = lower.output(0);
   const int64_t n = physical_count(lower.out(0));
   const float factor = static_cast<float>(lower.attrs().get("factor", 1.0));
-  lower.launch(elementwise_kernels(lower.isa()).scale, chunks(n), 0,
-               [=](Run& run) { return Scale{run.f32(x), run.f32(s), run.f32(y), n, factor}; });
+  lower.launch(kernel, chunks(n), 0, [=](Run& run) {
+    return ScaleOf<T>{static_cast<const T*>(run.at(x)), run.f32(s), static_cast<T*>(run.at(y)), n, factor};
+  });
+}
+
+void lower(Lower& lower) {
+  if (lower.out(0).layout == Layout::blocked_bf16) return lower_as(lower, elementwise_bf16_kernels(lower.isa()).scale);
+  lower_as(lower, elementwise_kernels(lower.isa()).scale);
 }
 
 }  // namespace
 
 const OpDef& op_scale() {
   static const OpDef def{.name = "scale", .infer = infer, .gradient = differentiate, .layout = layout_follow,
-                         .lower = lower, .per_picture = true};
+                         .lower = lower, .bf16 = true, .per_picture = true};
   return def;
 }
 

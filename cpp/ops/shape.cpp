@@ -284,25 +284,25 @@ const OpDef& op_transpose() {
 
 const OpDef& op_slice() {
   static const OpDef def{.name = "slice", .infer = infer_slice, .gradient = gradient_of_slice, .layout = layout_follow,
-                         .lower = lower_slice};
+                         .lower = lower_slice, .bf16 = true};
   return def;
 }
 
 const OpDef& op_slice_backward() {
   static const OpDef def{.name = "slice_backward", .infer = infer_slice_backward, .layout = layout_follow,
-                         .lower = lower_slice_backward};
+                         .lower = lower_slice_backward, .bf16 = true};
   return def;
 }
 
 const OpDef& op_pad() {
   static const OpDef def{.name = "pad", .infer = infer_pad, .gradient = gradient_of_pad, .layout = layout_pad,
-                         .lower = lower_pad, .per_picture = true};
+                         .lower = lower_pad, .bf16 = true, .per_picture = true};
   return def;
 }
 
 const OpDef& op_concat() {
   static const OpDef def{.name = "concat", .infer = infer_concat, .gradient = gradient_of_concat,
-                         .layout = layout_follow, .lower = lower_concat, .per_picture = true};
+                         .layout = layout_follow, .lower = lower_concat, .bf16 = true, .per_picture = true};
   return def;
 }
 

@@ -2,6 +2,7 @@
 // dimension 1 is summed (the gradient of a convolution's bias).
 #include <algorithm>
 
+#include "kernels/activation.h"  // kChunk
 #include "ops/reduction.h"
 
 namespace thaw {
@@ -51,11 +52,30 @@ bool keeps_channels(const Shape& x, const Shape& target) {
 void layout(const Graph& graph, const Node& node, Layouts& layouts) {
   const Value& x = graph.values[node.inputs[0]];
   const Value& y = graph.values[node.outputs[0]];
-  if (x.shape.size() != 4 || x.layout != Layout::blocked) return;
+  if (x.shape.size() != 4 || x.layout == Layout::plain) return;
   const Shape target = aligned(node, x.shape);
   if (!keeps_channels(x.shape, target)) return;
-  layouts.inputs[0] = Layout::blocked;
-  if (target[0] == x.shape[0] && y.shape.size() == 4) layouts.outputs[0] = Layout::blocked;
+  layouts.inputs[0] = x.layout;
+  if (target[0] == x.shape[0] && y.shape.size() == 4) layouts.outputs[0] = x.layout;
+}
+
+/// x in bf16: the pixels of each plane, in f32 unless that is the result, then the pictures.
+void lower_bf16(Lower& lower, const Shape& x) {
+  const int64_t channels = (x[1] + kBlockBf16 - 1) / kBlockBf16 * kBlockBf16, pixels = x[2] * x[3];
+  const int64_t planes = x[0] * channels / kBlockBf16;
+  const int64_t per_task = std::max<int64_t>(1, kChunk / kBlockBf16 / std::max<int64_t>(1, pixels));
+  const bool to_picture = lower.out(0).layout == Layout::blocked_bf16;
+  const ReduceBf16Kernels& kernels = reduce_bf16_kernels(lower.isa());
+  const Buffer from = lower.input(0);
+  const Buffer sums = to_picture ? lower.output(0) : lower.workspace(sizeof(float) * x[0] * channels);
+  lower.launch(to_picture ? kernels.sum_to_bf16 : kernels.sum_to_f32, (planes + per_task - 1) / per_task, 0,
+               [=](Run& run) {
+    return SumPixels{static_cast<const uint16_t*>(run.at(from)), run.at(sums), planes, pixels, per_task};
+  });
+  if (to_picture) return;
+  const Buffer padded = lower.workspace(sizeof(float) * channels);
+  lower_reduction(lower, reduce_kernels(lower.isa()).sum, sums, {{x[0], true}, {channels, false}}, padded, 1.0);
+  lower_copy(lower, padded, lower.output(0), x[1]);
 }
 
 /// Blocked x: the sums of all channel blocks, then those of the real channels.
@@ -75,6 +95,7 @@ void lower_blocked(Lower& lower, const Shape& x, const Shape& target) {
 void lower(Lower& lower) {
   const Value& x = lower.in(0);
   const Shape target = aligned(lower.node(), x.shape);
+  if (x.layout == Layout::blocked_bf16) return lower_bf16(lower, x.shape);
   if (x.layout == Layout::blocked) return lower_blocked(lower, x.shape, target);
   std::vector<Extent> extents;
   for (size_t d = 0; d < x.shape.size(); ++d) extents.push_back({x.shape[d], target[d] != x.shape[d]});
@@ -84,7 +105,8 @@ void lower(Lower& lower) {
 }  // namespace
 
 const OpDef& op_sum_to() {
-  static const OpDef def{.name = "sum_to", .infer = infer, .gradient = differentiate, .layout = layout, .lower = lower};
+  static const OpDef def{.name = "sum_to", .infer = infer, .gradient = differentiate, .layout = layout, .lower = lower,
+                         .bf16 = true};
   return def;
 }
 

@@ -1,6 +1,8 @@
 // Dropout; what it computes is said in kernels/dropout.h.
 #include "kernels/dropout.h"
 
+#include "kernels/cpu/micro/bf16.h"
+
 namespace thaw {
 namespace THAW_ISA {
 namespace {
@@ -37,8 +39,8 @@ void plain(const Dropout& a, int64_t task, void*) {
   const int64_t chunks = (a.elements + kDropoutChunk - 1) / kDropoutChunk;
   const int64_t row = task / chunks, first = task % chunks * kDropoutChunk;
   const int64_t last = first + kDropoutChunk < a.elements ? first + kDropoutChunk : a.elements;
-  const float* x = a.x + row * a.elements;
-  float* y = a.y + row * a.elements;
+  const float* x = static_cast<const float*>(a.x) + row * a.elements;
+  float* y = static_cast<float*>(a.y) + row * a.elements;
   float factor[kDraws];
   for (int64_t e = first; e < last; e += kDraws) {
     draw(a, sample_of(a, row), e / 4, factor);
@@ -47,38 +49,48 @@ void plain(const Dropout& a, int64_t task, void*) {
   }
 }
 
-/// The factors of `n` neighbouring pixels of one channel: elements first … first+n-1, written sixteen floats apart.
-void draw_channel(const Dropout& a, int64_t sample, int64_t first, int64_t n, float* factors) {
+/// The factors of `n` neighbouring pixels of one channel: elements first … first+n-1, written `step` floats apart.
+void draw_channel(const Dropout& a, int64_t sample, int64_t first, int64_t n, float* factors, int64_t step) {
   float factor[kDraws];
   for (int64_t quad = first / 4; quad * 4 < first + n; quad += kQuads) {
     draw(a, sample, quad, factor);
     for (int64_t i = 0; i < kDraws; ++i) {
       const int64_t pixel = quad * 4 + i - first;
-      if (pixel >= 0 && pixel < n) factors[pixel * 16] = factor[i];
+      if (pixel >= 0 && pixel < n) factors[pixel * step] = factor[i];
     }
   }
 }
 
-void blocked(const Dropout& a, int64_t task, void*) {
+THAW_INLINE void drop(const float* x, float* y, V16 factor) { store(y, mul(load(x), factor)); }
+THAW_INLINE void drop(const uint16_t* x, uint16_t* y, V16 factor) { store_bf16(y, mul(load_bf16(x), factor)); }
+
+/// A plane of lines of `width` channels.
+template <class T, int64_t width>
+void drop_plane(const Dropout& a, int64_t task) {
   constexpr int64_t kPixels = 128;
-  const int64_t blocks = (a.channels + 15) / 16;
+  const int64_t blocks = (a.channels + width - 1) / width;
   const int64_t row = task / blocks, block = task % blocks;
-  const int64_t lanes = a.channels - block * 16 < 16 ? a.channels - block * 16 : 16;
-  float factors[kPixels * 16];
-  for (int64_t i = 0; i < kPixels * 16; ++i) factors[i] = 0;  // the lanes of the padding stay dropped
+  const int64_t lanes = a.channels - block * width < width ? a.channels - block * width : width;
+  float factors[kPixels * width];
+  for (int64_t i = 0; i < kPixels * width; ++i) factors[i] = 0;  // the lanes of the padding stay dropped
   for (int64_t p = 0; p < a.pixels; p += kPixels) {
     const int64_t n = a.pixels - p < kPixels ? a.pixels - p : kPixels;
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      draw_channel(a, sample_of(a, row), (block * 16 + lane) * a.pixels + p, n, factors + lane);
+      draw_channel(a, sample_of(a, row), (block * width + lane) * a.pixels + p, n, factors + lane, width);
     }
-    const int64_t offset = (task * a.pixels + p) * 16;
-    for (int64_t i = 0; i < n * 16; ++i) a.y[offset + i] = a.x[offset + i] * factors[i];
+    const int64_t offset = (task * a.pixels + p) * width;
+    const T* x = static_cast<const T*>(a.x) + offset;
+    T* y = static_cast<T*>(a.y) + offset;
+    for (int64_t i = 0; i < n * width; i += kLanes) drop(x + i, y + i, loadu(factors + i));
   }
 }
 
+void blocked(const Dropout& a, int64_t task, void*) { drop_plane<float, 16>(a, task); }
+void blocked_bf16(const Dropout& a, int64_t task, void*) { drop_plane<uint16_t, 32>(a, task); }
+
 }  // namespace
 
-extern const DropoutKernels dropout = {plain, blocked};
+extern const DropoutKernels dropout = {plain, blocked, blocked_bf16};
 
 }  // namespace THAW_ISA
 }  // namespace thaw

@@ -68,34 +68,50 @@ void join(const Join& a, int64_t task, void*) {
   for (int64_t o = first; o < last; ++o) memcpy(y + o * a.total, x + o * bytes, static_cast<size_t>(bytes));
 }
 
-void fill_plane(float* y, int64_t pixels, int64_t lanes, float fill) {
-  float line[16];
-  for (int i = 0; i < 16; ++i) line[i] = i < lanes ? fill : 0.0f;
-  const V16 value = loadu(line);
-  for (int64_t p = 0; p < pixels; ++p) store(y + p * 16, value);
+/// Channels of a line.
+template <class T>
+constexpr int64_t kWidth = 64 / sizeof(T);
+
+template <class T>
+void fill_plane(T* y, int64_t pixels, int64_t lanes, T fill) {
+  T line[kWidth<T>];
+  for (int64_t i = 0; i < kWidth<T>; ++i) line[i] = i < lanes ? fill : T{};
+  for (int64_t p = 0; p < pixels; ++p) memcpy(y + p * kWidth<T>, line, 64);
 }
 
-void copy_run(const Assemble& a, const LaneRun& run, int64_t picture, float* y) {
-  const float* x = a.x[run.operand] + (picture * a.x_blocks[run.operand] + run.block) * a.pixels * 16 + run.from;
-  if (run.count == 16) {
+THAW_INLINE void copy_lanes(const float* x, float* y, int64_t count) { store_n(y, load_n(x, count), count); }
+
+THAW_INLINE void copy_lanes(const uint16_t* x, uint16_t* y, int64_t count) {
+  for (; count >= 16; count -= 16, x += 16, y += 16) memcpy(y, x, 32);
+  for (; count >= 4; count -= 4, x += 4, y += 4) memcpy(y, x, 8);
+  for (int64_t i = 0; i < count; ++i) y[i] = x[i];
+}
+
+template <class T>
+void copy_run(const AssembleOf<T>& a, const LaneRun& run, int64_t picture, T* y) {
+  constexpr int64_t width = kWidth<T>;
+  const T* x = a.x[run.operand] + (picture * a.x_blocks[run.operand] + run.block) * a.pixels * width + run.from;
+  if (run.count == width) {
     memcpy(y, x, static_cast<size_t>(a.pixels) * 64);
     return;
   }
-  for (int64_t p = 0; p < a.pixels; ++p) store_n(y + p * 16 + run.lane, load_n(x + p * 16, run.count), run.count);
+  for (int64_t p = 0; p < a.pixels; ++p) copy_lanes(x + p * width, y + p * width + run.lane, run.count);
 }
 
-void assemble(const Assemble& a, int64_t task, void*) {
-  const int64_t blocks = (a.channels + 15) / 16, block = task % blocks;
+template <class T>
+void assemble(const AssembleOf<T>& a, int64_t task, void*) {
+  constexpr int64_t width = kWidth<T>;
+  const int64_t blocks = (a.channels + width - 1) / width, block = task % blocks;
   const LaneRun* run = a.runs + a.first_run[block];
   const LaneRun* end = a.runs + a.first_run[block + 1];
-  float* y = a.y + task * a.pixels * 16;
-  if (end - run != 1 || run->count != 16) fill_plane(y, a.pixels, a.channels - block * 16, a.fill);
+  T* y = a.y + task * a.pixels * width;
+  if (end - run != 1 || run->count != width) fill_plane(y, a.pixels, a.channels - block * width, a.fill);
   for (; run != end; ++run) copy_run(a, *run, task / blocks, y);
 }
 
 }  // namespace
 
-extern const ShapeKernels shape = {copy, gather, join, assemble};
+extern const ShapeKernels shape = {copy, gather, join, assemble<float>, assemble<uint16_t>};
 
 }  // namespace THAW_ISA
 }  // namespace thaw
