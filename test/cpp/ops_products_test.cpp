@@ -149,7 +149,7 @@ void activations() {
       {"tanh", each([](double x) { return std::tanh(x); })},
       {"gelu", each(gelu)}};
   for (const auto& [name, reference] : all) {
-    for (const Shape& shape : {Shape{1}, Shape{17}, Shape{2, 24, 3, 5}, Shape{5, 3333}}) {
+    for (const Shape& shape : {Shape{1}, Shape{17}, Shape{2, 24, 3, 5}, Shape{2, 40, 19, 20}, Shape{5, 3333}}) {
       Case c{name, {{shape}}};
       c.attrs.set("alpha", 0.2);
       c.reference = reference;
@@ -195,10 +195,15 @@ void arithmetic() {
       VERIFY(c);
     }
   }
-  Case large{"add", {{{40001}}, {{40001}}}};
-  large.reference = [](const Data& d) { return combined(d, {40001}, {40001}, false); };
-  large.gradients = false;
-  VERIFY(large);
+  const std::pair<Shape, Shape> larger[] = {
+      {{40001}, {40001}}, {{2, 40, 19, 20}, {2, 40, 19, 20}}, {{3, 40, 19, 20}, {3, 40, 1, 1}}};
+  for (const auto& [a, b] : larger) {
+    const Shape x = a, y = b;
+    Case large{"add", {{x}, {y}}};
+    large.reference = [=](const Data& d) { return combined(d, x, y, false); };
+    large.gradients = false;
+    VERIFY(large);
+  }
   Case scaled{"scale", {{{2, 17, 2, 2}}, {{}}}, json(R"({"factor": 0.5})")};
   scaled.reference = [](const Data& d) {
     std::vector<double> y;
@@ -206,6 +211,19 @@ void arithmetic() {
     return y;
   };
   VERIFY(scaled);
+}
+
+/// The gradient of a bias: all but the channels summed.
+void channel_sums() {
+  const Shape x = {3, 40, 11, 13};
+  Case c{"sum_to", {{x}}, json(R"({"shape": [40], "channels": true})")};
+  c.reference = [=](const Data& d) {
+    std::vector<double> y(40, 0.0);
+    for (size_t i = 0; i < d[0].size(); ++i) y[i / (11 * 13) % 40] += d[0][i];
+    return y;
+  };
+  c.gradients = false;
+  VERIFY(c);
 }
 
 void refusals() {
@@ -239,6 +257,7 @@ int main() {
   matmul();
   activations();
   arithmetic();
+  channel_sums();
   refusals();
   return check::result();
 }

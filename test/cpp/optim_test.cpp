@@ -192,7 +192,7 @@ struct DropoutCase {
   RandomState random = {};
   double p = 0.5;
   std::string stream = "dropout";
-  bool blocked = false;
+  Layout layout = Layout::plain;
   Isa isa = Isa::scalar;
 };
 
@@ -205,16 +205,19 @@ std::pair<Numbers, Numbers> dropped(const DropoutCase& c) {
   value.name = "x";
   value.shape = c.shape;
   value.role = Role::input;
-  ValueId x = graph.add_value(value);
-  const Json to = Json::object().set("to", "blocked");
-  if (c.blocked) x = graph.nodes[graph.append("reorder", "blocked", {x}, to)].outputs[0];
+  value.layout = c.layout;
+  const ValueId x = graph.add_value(value);
   const Json attrs = Json::object().set("p", c.p).set("stream", c.stream);
   for (const char* op : {"dropout", "dropout_backward"})
     graph.outputs.push_back(graph.nodes[graph.append(op, op, {x}, attrs)].outputs[0]);
   choose_layouts(program);
   SerialRun run;
   run.state = c.random;
-  execute(program, run, [&] { write(run.at(0), DType::f32, Numbers(static_cast<size_t>(count(c.shape)), 1)); });
+  const Numbers ones(static_cast<size_t>(count(c.shape)), 1);
+  execute(program, run, [&] {
+    write(run.at(x), c.layout == Layout::blocked_bf16 ? DType::bf16 : DType::f32,
+          c.layout == Layout::plain ? ones : in_blocks(value, ones));
+  });
   return {read(run.at(graph.outputs[0]), graph.values[graph.outputs[0]]),
           read(run.at(graph.outputs[1]), graph.values[graph.outputs[1]])};
 }
@@ -225,10 +228,10 @@ void test_dropout_bits() {
     const auto [forward, backward] = dropped(plain);
     CHECK(forward == backward);
     for (const Isa isa : usable()) {
-      for (const bool blocked : {false, true}) {
+      for (const Layout layout : {Layout::plain, Layout::blocked, Layout::blocked_bf16}) {
         DropoutCase other = plain;
         other.isa = isa;
-        other.blocked = blocked;
+        other.layout = layout;
         const auto [y, dx] = dropped(other);
         CHECK(y == forward && dx == forward);
       }
