@@ -324,7 +324,8 @@ const OpDef& op_adaptive_average_pool() {
 
 const OpDef& op_adaptive_average_pool_backward() {
   static const OpDef def{.name = "adaptive_average_pool_backward", .infer = infer_average_backward,
-                         .layout = layout_average_backward, .lower = lower_average<adaptive_average_windows, true>, .bf16 = true};
+                         .layout = layout_average_backward, .lower = lower_average<adaptive_average_windows, true>,
+                         .bf16 = true};
   return def;
 }
 
@@ -337,7 +338,8 @@ const OpDef& op_global_average_pool() {
 
 const OpDef& op_global_average_pool_backward() {
   static const OpDef def{.name = "global_average_pool_backward", .infer = infer_average_backward,
-                         .layout = layout_average_backward, .lower = lower_average<global_average_windows, true>, .bf16 = true};
+                         .layout = layout_average_backward, .lower = lower_average<global_average_windows, true>,
+                         .bf16 = true};
   return def;
 }
 
