@@ -173,13 +173,13 @@ THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
 }
-
 THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
   float lane[32];
   storeu(lane, even);
   storeu(lane + 16, odd);
   for (int i = 0; i < 32; ++i) p[i] = bf16_of(lane[i % 2 * 16 + i / 2]);
 }
+
 struct K32 {
   int16_t lane[32];
 };
@@ -203,7 +203,6 @@ THAW_INLINE K32 lowest_keys() {
 THAW_INLINE K32 greater_keys(K32 a, const K32& b) {
   for (int i = 0; i < 32; ++i) a.lane[i] = a.lane[i] < b.lane[i] ? b.lane[i] : a.lane[i];
   return a;
-
 }
 
 #endif
