@@ -50,8 +50,8 @@ void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& option
   for (size_t i = 0; i < program().inputs.size(); ++i) {
     const ValueId v = program().inputs[i];
     check_binding(graph.values[v], inputs.at(i));
-    // Kernels rely on aligned memory; what lies elsewhere is copied.
-    if (reinterpret_cast<uintptr_t>(inputs[i].data) % 64 == 0)
+    // Kernels rely on aligned memory, but for those that bring pictures into blocks; what lies elsewhere is copied.
+    if (any_alignment_[i] || reinterpret_cast<uintptr_t>(inputs[i].data) % 64 == 0)
       pointers_[v] = const_cast<void*>(inputs[i].data);
     else
       std::memcpy(pointers_[v], inputs[i].data, inputs[i].bytes);

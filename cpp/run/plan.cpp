@@ -15,6 +15,7 @@ Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(
     if (tensor && tensor->shape != v.shape)
       fail_expected("ERR_SHAPE", to_string(v.shape), "tensor '" + v.name + "'", to_string(tensor->shape));
   }
+  find_any_alignment();
   find_segments(request);
   lower_nodes();
   place_buffers();
@@ -23,6 +24,21 @@ Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(
 }
 
 Plan::~Plan() { Arena::shared().release(arena_bytes_); }
+
+void Plan::find_any_alignment() {
+  const Graph& graph = program().graph;
+  const auto takes_any = [&](const Node& node) {
+    const std::string_view op = node.op->name;
+    return op == "reorder" || (op == "conv2d" && node.attrs.at("kernel").as_string() == "narrow_bf16");
+  };
+  const auto readers = graph.readers();
+  for (ValueId v : program().inputs) {
+    const auto& all = readers[v];
+    any_alignment_.push_back(!leaves_graph(graph, v) && std::all_of(all.begin(), all.end(), [&](NodeId n) {
+      return takes_any(graph.nodes[n]);
+    }));
+  }
+}
 
 // Stretches of nodes that run depth-first, for requests whose inputs all begin with the batch.
 void Plan::find_segments(const Request& request) {

@@ -75,6 +75,7 @@ class Plan {
   class Execution;
 
   Json describe_values(const std::vector<ValueId>& values) const;
+  void find_any_alignment();
   void find_segments(const Request& request);
   void lower_nodes();
   void place_buffers();
@@ -93,6 +94,7 @@ class Plan {
   std::vector<void*> pointers_;               // per buffer, during a run
   std::map<ValueId, std::shared_ptr<Prepared>> kept_;
   std::map<ValueId, std::vector<NodeId>> ancestors_;  // nodes that make a kept value, in order
+  std::vector<bool> any_alignment_;  // per input: may lie anywhere
   size_t arena_bytes_ = 0;
   size_t kept_bytes_ = 0;
   size_t thread_bytes_ = 0;                   // that segments take of the pool's threads

@@ -22,13 +22,20 @@ THAW_INLINE Band band_of(const Conv2dNarrow& a, int64_t task) {
   return {task / a.bands, row, rows, (rows - 1) * a.stride_y + (a.kernel_height - 1) * a.dilation_y + 1};
 }
 
-// Sixteen neighbours of each channel, interleaved: `step` pixels at a time through two lines of four channels.
+// n neighbours (1 … 16) of each channel as pixels of four.
 THAW_INLINE void interleave(const float* const* planes, int64_t channels, int64_t n, uint16_t* to) {
-  float pixels[16 * kPixel] = {};
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t i = 0; i < n; ++i) pixels[i * kPixel + c] = planes[c][i];
+  V16 c[kPixel];
+  for (int64_t i = 0; i < kPixel; ++i) c[i] = i < channels ? load_n(planes[i], n) : zero();
+  alignas(64) uint16_t first[32], second[32];
+  store_even_odd(first, c[0], c[1]);
+  store_even_odd(second, c[2], c[3]);
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t low, high;
+    __builtin_memcpy(&low, first + 2 * i, sizeof(low));
+    __builtin_memcpy(&high, second + 2 * i, sizeof(high));
+    const uint64_t pixel = low | static_cast<uint64_t>(high) << 32;
+    __builtin_memcpy(to + i * kPixel, &pixel, sizeof(pixel));
   }
-  for (int64_t i = 0; i < 4; ++i) store_bf16(to + i * 16, loadu(pixels + i * 16));
 }
 
 void copy_row(const Conv2dNarrow& a, int64_t picture, int64_t row, uint16_t* to) {
@@ -40,14 +47,7 @@ void copy_row(const Conv2dNarrow& a, int64_t picture, int64_t row, uint16_t* to)
   const int64_t width = smaller(a.in_width, a.row_pixels - a.pad_left);
   uint16_t* first = to + a.pad_left * kPixel;
   for (int64_t x = 0; x < width; x += 16) {
-    const int64_t n = smaller(16, width - x);
-    if (n == 16) {
-      interleave(planes, a.channels, n, first + x * kPixel);
-    } else {
-      uint16_t rest[16 * kPixel];
-      interleave(planes, a.channels, n, rest);
-      for (int64_t i = 0; i < n * kPixel; ++i) first[x * kPixel + i] = rest[i];
-    }
+    interleave(planes, a.channels, smaller(16, width - x), first + x * kPixel);
     for (int64_t c = 0; c < a.channels; ++c) planes[c] += 16;
   }
 }
