@@ -57,7 +57,8 @@ void infer_weights(Infer& infer) {
 }
 
 void layout_weights(const Graph&, const Node& node, Layouts& layouts) {
-  layouts.inputs[0] = layouts.inputs[1] = conv2d_layout(node);
+  layouts.inputs[1] = conv2d_layout(node);
+  layouts.inputs[0] = node.attrs.at("kernel").as_string() == "narrow_bf16" ? Layout::plain : layouts.inputs[1];
 }
 
 constexpr int64_t kTileChannels = 128;     // of x and dy in one tile of a pointwise kernel
@@ -178,19 +179,18 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c) {
 
 void lower_weights(Lower& lower) {
   const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
-  if (c.depthwise()) lower_depthwise(lower, c);
-  else lower_direct(lower, c);
+  const std::string& form = lower.attrs().at("kernel").as_string();
+  if (is_depthwise(form)) lower_depthwise(lower, c);
+  else if (form == "direct") lower_direct(lower, c);
+  else lower_weights_bf16(lower, c, form == "narrow_bf16");
 }
 
 void select_weights(Select& select) {
   const Node& node = select.node();
   const Shape& x = select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
-  if (!c.depthwise()) {
-    select.declined("depthwise", "expected as many groups as input and output channels, received " +
-                                     std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
-  }
-  select.choose(c.depthwise() ? depthwise_name(select) : "direct");
+  // Pictures lie as the forward convolution reads them.
+  select.choose(conv2d_form(select, c, false));
 }
 
 }  // namespace

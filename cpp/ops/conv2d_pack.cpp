@@ -129,7 +129,7 @@ DepthwiseForm depthwise_form(const std::string& form, Isa isa) {
   return {depthwise_kernels(isa), kBlock};
 }
 
-static std::string form_of(Select& select, const Conv2dShape& c, bool backward) {
+std::string conv2d_form(Select& select, const Conv2dShape& c, bool backward) {
   if (c.depthwise()) return depthwise_name(select);
   select.declined("depthwise", "expected as many groups as input and output channels, received " +
                                    std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
@@ -141,7 +141,7 @@ void select_packed(Select& select, bool backward) {
   Node& node = select.node();
   const Shape weight = select.graph().values[node.inputs[1]].shape;
   const Conv2dShape c = shape_of(node.attrs, weight);
-  const std::string form = form_of(select, c, backward);
+  const std::string form = conv2d_form(select, c, backward);
   Json attrs = Json::object().set("form", form).set("groups", c.groups);
   if (form == "direct") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
   if (backward) {

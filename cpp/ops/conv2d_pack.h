@@ -7,7 +7,10 @@ namespace thaw {
 /// Where each grid's weights begin in the packed value, and behind the last its size. `attrs` are those of conv2d_pack.
 std::vector<int64_t> packed_offsets(const Json& attrs, const Shape& weight);
 
-/// Takes the first kernel that fits and replaces operand 1 by its packed form. Attributes "weight_shape" and "pack"
+/// The first kernel that fits; records why those before it do not.
+std::string conv2d_form(Select&, const Conv2dShape&, bool backward);
+
+/// Takes that kernel and replaces operand 1 by its packed form. Attributes "weight_shape" and "pack"
 /// keep what the weights were and how they were packed.
 void select_packed(Select&, bool backward);
 
@@ -38,5 +41,9 @@ bool fits_narrow(const Conv2dShape&);
 /// Bytes of the packed weights, in units of four, and the launch that packs them.
 int64_t narrow_words(const Conv2dShape&);
 void lower_narrow_pack(Lower&, const Conv2dShape&);
+
+// ops/conv2d_weights_bf16.cpp
+/// `narrow`: x of up to four channels in plain layout.
+void lower_weights_bf16(Lower&, const Conv2dShape&, bool narrow);
 
 }  // namespace thaw

@@ -1,0 +1,59 @@
+#pragma once
+// dweight of a convolution from pictures in bf16, as products of tiles whose K runs over pixels:
+//   dweight[k][c][tap] = sum over positions p of x[c][p + offset of the tap] * dy[p][k]
+// A unit, some rows of a picture or some whole pictures, is laid out as one row of positions. Rows of the grid follow
+// each other at a pitch that leaves room for what the taps reach beyond a row; dy is zero there. At strides, x is split
+// into its phases, so that a tap is a constant distance.
+#include "kernels/conv2d.h"
+
+namespace thaw {
+
+struct Conv2dWeightsBf16 {
+  const void* x;       // lines of bf16; `narrow`: plain f32 [N,C,H,W]
+  const uint16_t* dy;  // lines of bf16
+  float* partial;      // [chunk][tile][tile_floats]; unused where there is one chunk
+  float* dweight;      // [K, C/groups, kh, kw]
+  bool narrow;         // then each pair of a channel and a tap is a channel of its own, of one tap
+  int64_t pictures, in_blocks, in_height, in_width;
+  int64_t out_blocks, out_height, out_width;
+  int64_t in_channels, out_channels, groups, taps;  // of the product
+
+  Conv2dCopyAxis rows, cols;  // the phases; extents: those of a full unit
+  int64_t pitch, picture_pitch, slot_positions;
+  const int64_t* tap_offsets;  // positions; narrow: those of the kernel's taps
+  int64_t kernel_taps, reach;  // reach: the largest of the offsets
+  int64_t unit_pictures, unit_rows, units;
+  int64_t steps, x_steps;  // of 32 positions in a full unit: of dy, of x
+  int64_t x_stride;        // bytes of a channel's row
+
+  const Conv2dPanel* panels;  // of 32 outputs
+  const Conv2dWeightsTile* tiles;
+  int64_t tile_count, tile_floats;  // most sums of a tile: [panel][block][tap][32 channels][32 columns]
+  int64_t chunks;                   // of units
+  int64_t most_blocks, most_panels;  // of a tile
+};
+
+struct Conv2dWeightsBf16Kernels {
+  /// Tasks: tile_count * chunks. Scratch: conv2d_weights_bf16_scratch. With one chunk it writes dweight, too.
+  void (*weights)(const Conv2dWeightsBf16&, int64_t task, void* scratch);
+  /// Tasks: tile_count * most_panels. Scratch: taps * 4 KiB.
+  void (*join)(const Conv2dWeightsBf16&, int64_t task, void* scratch);
+};
+
+/// Positions in the table of x, which has all phases whole.
+static inline constexpr int64_t conv2d_weights_bf16_positions(const Conv2dWeightsBf16& a) {
+  const int64_t all = a.rows.slots * a.cols.slots * a.slot_positions;
+  return (all > a.x_steps * 32 ? all + 31 : a.x_steps * 32) / 32 * 32;
+}
+
+/// Bytes: a line of zeros, tables, the rows of x, those of narrow pictures (and one row of a picture), dy, the sums.
+static inline constexpr int64_t conv2d_weights_bf16_scratch(const Conv2dWeightsBf16& a) {
+  const int64_t positions = conv2d_weights_bf16_positions(a);
+  const int64_t narrow = a.narrow ? (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2 : 0;
+  return 64 + (positions + a.steps * 32) * 8 + a.most_blocks * 32 * a.x_stride + narrow +
+         a.most_panels * a.steps * 2048 + (a.chunks == 1 ? a.tile_floats * 4 : 0);
+}
+
+THAW_BF16_KERNELS(Conv2dWeightsBf16Kernels, conv2d_weights_bf16)
+
+}  // namespace thaw
