@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/micro/conv2d_band.h"
 #include "kernels/cpu/micro/conv2d_finish.h"
+#include "kernels/cpu/micro/conv2d_pack_bf16.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -127,36 +128,6 @@ void direct(const Conv2dBf16& args, int64_t task, void* memory) {
     }
   }
   tile_release();
-}
-
-// ---- packing ----------------------------------------------------------------------------------------------------
-
-// The tiles of one input block and tap, first as floats: [2][16 pairs][16 outputs][2].
-void gather(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, int64_t tap, float* tiles) {
-  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
-  for (int64_t o = 0; o < kLineLanes; ++o) {
-    const int64_t out = panel.out_block * kLineLanes + o, group = out / group_out, lane = out - group * group_out;
-    float* to = tiles + o / 16 * 512 + o % 16 * 2;
-    for (int64_t c = 0; c < kLineLanes; ++c) {
-      const int64_t in = (panel.in_block + b) * kLineLanes + c, within = in - group * group_in;
-      // Small groups share a panel: what connects two groups is zero.
-      const bool linked = out < a.out_channels && in < a.in_channels && within >= 0 && within < group_in;
-      const int64_t row = a.transposed ? in * group_out + lane : out * group_in + within;
-      to[c / 2 * 32 + c % 2] = linked ? a.weight[row * a.kernel_taps + tap] : 0.0f;
-    }
-  }
-}
-
-void pack(const Conv2dPack& a, int64_t task, void*) {
-  const Conv2dPanel& panel = a.panels[task];
-  alignas(64) float tiles[2 * 512];
-  uint16_t* to = reinterpret_cast<uint16_t*>(a.packed) + panel.weights;
-  for (int64_t b = 0; b < panel.in_blocks; ++b) {
-    for (int64_t t = 0; t < a.taps; ++t, to += 1024) {
-      gather(a, panel, b, a.tap[t], tiles);
-      for (int i = 0; i < 32; ++i) store_line(to + i * 32, load(tiles + i * 32), load(tiles + i * 32 + 16));
-    }
-  }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// conv2d_backward_weights in bf16 against loops in double on operands that bf16 holds: products are exact and sums in
-// f32, so that the tolerance is that of f32. Every instruction set gives the same bits, in both orders of tasks.
+// Dense convolutions in bf16 and their gradients against loops in double, on operands that bf16 holds. Products are then
+// exact and sums in f32: pictures differ by the rounding at the store, gradients of weights as in f32. Every instruction
+// set gives the same bits, in both orders of tasks.
 #include <random>
 
 #include "harness.h"
@@ -27,45 +28,54 @@ struct Conv {
   std::string text() const { return to_string(x()) + " * " + to_string(weight()) + " " + attrs().dump(); }
 };
 
-std::vector<double> reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& dy) {
+struct Expected {
+  std::vector<double> y, dx, dweight;
+};
+
+Expected reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w,
+                   const std::vector<double>& dy) {
   const int64_t in = c.c / c.groups, each = c.k / c.groups, oh = c.out(0), ow = c.out(1);
-  std::vector<double> result;
+  Expected e{std::vector<double>(dy.size(), 0.0), std::vector<double>(x.size(), 0.0), std::vector<double>(w.size(), 0.0)};
+  size_t weight = 0;
   for (int64_t k = 0; k < c.k; ++k)
     for (int64_t i = k / each * in; i < k / each * in + in; ++i)
       for (int64_t ky = 0; ky < c.kh; ++ky)
-        for (int64_t kx = 0; kx < c.kw; ++kx) {
-          double sum = 0;
+        for (int64_t kx = 0; kx < c.kw; ++kx, ++weight)
           for (int64_t n = 0; n < c.n; ++n)
             for (int64_t oy = 0; oy < oh; ++oy)
               for (int64_t ox = 0; ox < ow; ++ox) {
-                const int64_t y = oy * c.stride[0] + ky * c.dilation[0] - c.padding[0];
-                const int64_t at = ox * c.stride[1] + kx * c.dilation[1] - c.padding[1];
-                if (y < 0 || at < 0 || y >= c.h || at >= c.w) continue;
-                sum += dy[static_cast<size_t>(((n * c.k + k) * oh + oy) * ow + ox)] *
-                       x[static_cast<size_t>(((n * c.c + i) * c.h + y) * c.w + at)];
+                const int64_t row = oy * c.stride[0] + ky * c.dilation[0] - c.padding[0];
+                const int64_t column = ox * c.stride[1] + kx * c.dilation[1] - c.padding[1];
+                if (row < 0 || column < 0 || row >= c.h || column >= c.w) continue;
+                const size_t to = static_cast<size_t>(((n * c.k + k) * oh + oy) * ow + ox);
+                const size_t from = static_cast<size_t>(((n * c.c + i) * c.h + row) * c.w + column);
+                e.y[to] += x[from] * w[weight];
+                e.dx[from] += dy[to] * w[weight];
+                e.dweight[weight] += dy[to] * x[from];
               }
-          result.push_back(sum);
-        }
-  return result;
+  return e;
 }
 
 void verify(const Conv& c) {
-  const std::vector<double> x = harness::in_bf16(noise(count(c.x()), 1)), dy = harness::in_bf16(noise(count(c.y()), 2));
-  const std::vector<double> want = reference(c, x, dy);
+  const std::vector<double> x = harness::in_bf16(noise(count(c.x()), 1)), w = harness::in_bf16(noise(count(c.weight()), 2));
+  const Expected want = reference(c, x, w, harness::in_bf16(noise(count(c.y()), 77)));
   const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
-    const Json attrs = c.attrs().set("weight_shape", c.weight());
-    return graph.nodes[graph.append("conv2d_backward_weights", "node", ids, attrs)].outputs[0];
+    return graph.nodes[graph.append("conv2d", "node", ids, c.attrs())].outputs[0];
   };
-  std::vector<double> first;
+  harness::Result first;
   for (const Isa isa : kIsas) {
     if (!isa_usable(isa)) continue;
-    harness::Setup setup{isa, true, false, false, false, true};
-    const std::vector<double> got = harness::run_graph({{c.x(), x}, {c.y(), dy}}, build, setup).output;
-    harness::expect_close(got, want, 3e-6, std::string(isa_name(isa)) + " dweight " + c.text());
-    if (first.empty()) first = got;
-    CHECK(got == first);
+    harness::Setup setup{isa, true, true, false, false, true};
+    const harness::Result got = harness::run_graph({{c.x(), x}, {c.weight(), w}}, build, setup);
+    const std::string where = std::string(isa_name(isa)) + " bf16 " + c.text();
+    harness::expect_close(got.output, want.y, harness::kBf16Error, where);
+    harness::expect_close(got.gradients[0], want.dx, harness::kBf16Error, where + " dx");
+    harness::expect_close(got.gradients[1], want.dweight, 3e-6, where + " dweight");
+    if (first.output.empty()) first = got;
+    CHECK(got.output == first.output && got.gradients == first.gradients);
     setup.backwards = true;
-    CHECK(harness::run_graph({{c.x(), x}, {c.y(), dy}}, build, setup).output == got);
+    const harness::Result again = harness::run_graph({{c.x(), x}, {c.weight(), w}}, build, setup);
+    CHECK(again.output == got.output && again.gradients == got.gradients);
   }
 }
 
@@ -95,6 +105,8 @@ void chosen() {
   verify({2, 58, 6, 6, 58, 1, 1, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2});
   verify({2, 64, 8, 9, 128, 3, 3, {2, 2}, one, {1, 1}, 2});
   verify({1, 21, 6, 6, 28, 3, 3, {1, 1}, one, {1, 1}, 7});
+  // Kernels of more taps than are packed at a time.
+  verify({1, 5, 25, 26, 6, 23, 24});
 }
 
 void many() {

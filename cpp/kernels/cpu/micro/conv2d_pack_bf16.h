@@ -1,0 +1,144 @@
+#pragma once
+// Packing of a convolution's weights for products of tiles, arguments in kernels/conv2d.h. Blocks of 32 × 32 channels are
+// read along the rows of [K, C/groups, taps], rounded, sorted by tap, and then transposed (forward) or paired (transposed
+// weights) within registers.
+#include "kernels/conv2d.h"
+#include "kernels/cpu/micro/bf16.h"
+
+namespace thaw {
+namespace THAW_ISA {
+namespace {
+
+constexpr int64_t kPackTaps = 16;  // taps staged at a time
+
+#if defined(THAW_ISA_avx512)
+
+// Two lines, element by element.
+THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t* low, uint16_t* high) {
+  const __m512i a = _mm512_load_si512(even), b = _mm512_load_si512(odd);
+  const __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a));
+  const __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1));
+  const __m512i other = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(b));
+  const __m512i last = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(b, 1));
+  _mm512_store_si512(low, _mm512_or_si512(first, _mm512_slli_epi32(other, 16)));
+  _mm512_store_si512(high, _mm512_or_si512(second, _mm512_slli_epi32(last, 16)));
+}
+
+// Sixteen lines of sixteen pairs: to[i] becomes pair i of every line.
+THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
+  __m512i r[16], t[16];
+  THAW_FOR (i, 16) r[i] = _mm512_load_si512(lines + i * 32);
+  THAW_FOR (i, 8) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  // r[4 i + j]: the pairs 4 L + j of the lines 4 i to 4 i + 3, in lane L.
+  THAW_FOR (i, 4) {
+    THAW_FOR (j, 2) {
+      r[4 * i + 2 * j] = _mm512_unpacklo_epi64(t[4 * i + j], t[4 * i + 2 + j]);
+      r[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(t[4 * i + j], t[4 * i + 2 + j]);
+    }
+  }
+  THAW_FOR (j, 4) {
+    const __m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x44), b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xee);
+    const __m512i c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x44), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xee);
+    _mm512_store_si512(to + (0 + j) * 32, _mm512_shuffle_i32x4(a, c, 0x88));
+    _mm512_store_si512(to + (4 + j) * 32, _mm512_shuffle_i32x4(a, c, 0xdd));
+    _mm512_store_si512(to + (8 + j) * 32, _mm512_shuffle_i32x4(b, d, 0x88));
+    _mm512_store_si512(to + (12 + j) * 32, _mm512_shuffle_i32x4(b, d, 0xdd));
+  }
+}
+
+#else
+
+THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t* low, uint16_t* high) {
+  for (int i = 0; i < 16; ++i) {
+    low[2 * i] = even[i], low[2 * i + 1] = odd[i];
+    high[2 * i] = even[16 + i], high[2 * i + 1] = odd[16 + i];
+  }
+}
+
+THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
+  for (int i = 0; i < 16; ++i)
+    for (int line = 0; line < 16; ++line)
+      for (int e = 0; e < 2; ++e) to[i * 32 + line * 2 + e] = lines[line * 32 + 2 * i + e];
+}
+
+#endif
+
+THAW_INLINE void clear_line(uint16_t* to) { store_line(to, zero(), zero()); }
+
+// Columns [begin, end) of one row, from its weights [column][kernel_taps], into lines [tap][32 rows][32]; zeros beside.
+void stage_row(const Conv2dPack& a, const float* from, int64_t begin, int64_t end, int64_t tap, int64_t taps,
+               uint16_t* stage) {
+  if (a.kernel_taps == 1 && end - begin == kLineLanes) return store_line(stage, loadu(from), loadu(from + kLanes));
+  for (int64_t t = 0; end - begin < kLineLanes && t < taps; ++t) clear_line(stage + t * 1024);
+  uint16_t rounded[kLineLanes * kPackTaps];
+  // Kernels of many taps go by as many columns as fit.
+  const int64_t room = kLineLanes * kPackTaps, columns = a.kernel_taps > room ? 1 : room / a.kernel_taps;
+  for (int64_t c = begin; c < end; c += columns) {
+    const int64_t n = end - c < columns ? end - c : columns, count = n * a.kernel_taps;
+    const float* x = from + (c - begin) * a.kernel_taps;
+    if (count > room) {
+      for (int64_t t = 0; t < taps; ++t) {
+        uint16_t lane[kLanes];
+        store_bf16(lane, broadcast(x[a.tap[tap + t]]));
+        stage[t * 1024 + c] = lane[0];
+      }
+      continue;
+    }
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) store_bf16(rounded + i, loadu(x + i));
+    if (i < count) store_bf16(rounded + i, load_n(x + i, count - i));
+    for (int64_t t = 0; t < taps; ++t) {
+      const uint16_t* lane = rounded + a.tap[tap + t];
+      for (int64_t k = 0; k < n; ++k) stage[t * 1024 + c + k] = lane[k * a.kernel_taps];
+    }
+  }
+}
+
+// A block of 32 inputs × 32 outputs of a panel: rows are what the weights have first, outputs or, transposed, inputs.
+// Small groups share a panel: what connects two groups is zero.
+void stage_block(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, int64_t tap, int64_t taps, uint16_t* stage) {
+  const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
+  const int64_t out = panel.out_block * kLineLanes, in = (panel.in_block + b) * kLineLanes;
+  const int64_t row = a.transposed ? in : out, column = a.transposed ? out : in;
+  const int64_t rows = a.transposed ? a.in_channels : a.out_channels;
+  const int64_t group_rows = a.transposed ? group_in : group_out, group_columns = a.transposed ? group_out : group_in;
+  for (int64_t r = 0; r < kLineLanes; ++r) {
+    const int64_t first = (row + r) / group_rows * group_columns - column;  // column of the row's group
+    const int64_t begin = first > 0 ? first : 0;
+    const int64_t end = first + group_columns < kLineLanes ? first + group_columns : kLineLanes;
+    if (row + r >= rows || begin >= end) {
+      for (int64_t t = 0; t < taps; ++t) clear_line(stage + t * 1024 + r * kLineLanes);
+      continue;
+    }
+    const float* from = a.weight + ((row + r) * group_columns + begin - first) * a.kernel_taps;
+    stage_row(a, from, begin, end, tap, taps, stage + r * kLineLanes);
+  }
+}
+
+void pack(const Conv2dPack& a, int64_t task, void*) {
+  const Conv2dPanel& panel = a.panels[task];
+  alignas(64) uint16_t stage[kPackTaps * 1024];
+  uint16_t* to = reinterpret_cast<uint16_t*>(a.packed) + panel.weights;
+  for (int64_t b = 0; b < panel.in_blocks; ++b) {
+    for (int64_t tap = 0; tap < a.taps; tap += kPackTaps) {
+      const int64_t taps = a.taps - tap < kPackTaps ? a.taps - tap : kPackTaps;
+      stage_block(a, panel, b, tap, taps, stage);
+      for (int64_t t = 0; t < taps; ++t, to += 1024) {
+        const uint16_t* lines = stage + t * 1024;
+        if (a.transposed) {
+          for (int i = 0; i < 16; ++i) store_pairs(lines + i * 64, lines + i * 64 + 32, to + i * 32, to + 512 + i * 32);
+        } else {
+          transpose_pairs(lines, to);
+          transpose_pairs(lines + 512, to + 512);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace THAW_ISA
+}  // namespace thaw
