@@ -22,7 +22,8 @@ struct TileSums {
 
 constexpr int kSumRow = 32 * sizeof(float);
 
-// Tiles 0 to 2 and 3 to 5: sums of the first and the second sixteen columns. 6: a. 7: b.
+// Tiles 0 to 2 and 3 to 5: sums of the first and the second sixteen columns. 6: a. 7: b, loaded again rather than a, whose
+// rows lie across two lines wherever a tap shifts them.
 #define THAW_SUMS_BEGIN(i, j)               \
   if (t.first) {                            \
     _tile_zero(i);                          \
@@ -41,19 +42,19 @@ THAW_INLINE void tile_add_three(const TileSums& t) {
   THAW_SUMS_BEGIN(2, 5)
   for (int64_t k = 0; k < t.steps; ++k) {
     const char* b = t.b + k * 2 * kTileBytes;
-    _tile_loadd(7, b, 64);
     _tile_loadd(6, t.a[0] + k * 64, t.stride);
+    _tile_loadd(7, b, 64);
     _tile_dpbf16ps(0, 6, 7);
+    _tile_loadd(7, b + kTileBytes, 64);
+    _tile_dpbf16ps(3, 6, 7);
     _tile_loadd(6, t.a[1] + k * 64, t.stride);
+    _tile_dpbf16ps(4, 6, 7);
+    _tile_loadd(7, b, 64);
     _tile_dpbf16ps(1, 6, 7);
     _tile_loadd(6, t.a[2] + k * 64, t.stride);
     _tile_dpbf16ps(2, 6, 7);
     _tile_loadd(7, b + kTileBytes, 64);
     _tile_dpbf16ps(5, 6, 7);
-    _tile_loadd(6, t.a[1] + k * 64, t.stride);
-    _tile_dpbf16ps(4, 6, 7);
-    _tile_loadd(6, t.a[0] + k * 64, t.stride);
-    _tile_dpbf16ps(3, 6, 7);
   }
   THAW_SUMS_END(0, 3)
   THAW_SUMS_END(1, 4)
