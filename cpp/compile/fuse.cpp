@@ -1,6 +1,8 @@
-// Joins what follows a convolution or linear layer into it: a residual sum and an activation cost no pass of
-// their own then.
+// Joins what follows a convolution or linear layer into it: a residual sum and an activation cost no pass of their own
+// then. In the same way a gradient by a convolution's input takes in the sum with another gradient and the backward of a
+// relu.
 #include <algorithm>
+#include <functional>
 
 #include "compile/compile.h"
 #include "ops/op.h"
@@ -15,15 +17,24 @@ class Fuser {
  public:
   explicit Fuser(Program& program) : graph_(program.graph), escapes_(count_readers(program)) {}
 
-  void run() {
-    std::vector<Node> nodes = std::move(graph_.nodes);
-    graph_.nodes.clear();
-    for (Node& node : nodes)
-      if (!fuse_residual(node) && !fuse_activation(node)) graph_.nodes.push_back(std::move(node));
-    graph_.renumber();
+  void fuse_forward() {
+    visit([&](const Node& node) { return fuse_residual(node) || fuse_activation(node); });
+  }
+
+  void fuse_backward() {
+    visit([&](const Node& node) { return fuse_gate(node); });
   }
 
  private:
+  /// Each node in turn joins one before it, or stays.
+  void visit(const std::function<bool(const Node&)>& joins) {
+    std::vector<Node> nodes = std::move(graph_.nodes);
+    graph_.nodes.clear();
+    for (Node& node : nodes)
+      if (!joins(node)) graph_.nodes.push_back(std::move(node));
+    graph_.renumber();
+  }
+
   /// Position of the node that computes v, if v has one reader and nobody outside reads it; else -1.
   int sole_producer(ValueId v) const {
     if (v == kNone || escapes_[v] != 1) return -1;
@@ -46,12 +57,13 @@ class Fuser {
     if (!is_op(sum, "add")) return false;
     const ValueId a = sum.inputs[0], b = sum.inputs[1];
     if (a == b || graph_.values[a].shape != graph_.values[b].shape) return false;
-    // The later of the two convolutions takes the sum: the other operand exists by then.
+    // The later of the two takes the sum: the other operand exists by then.
     const int at_a = candidate(a), at_b = candidate(b), at = std::max(at_a, at_b);
     if (at < 0) return false;
     Node& conv = graph_.nodes[at];
-    conv.inputs.resize(4, kNone);
-    conv.inputs[3] = at == at_a ? b : a;
+    const size_t operand = residual_operand(conv);
+    conv.inputs.resize(operand + 1, kNone);
+    conv.inputs[operand] = at == at_a ? b : a;
     move_to_end(at, sum);
     return true;
   }
@@ -60,8 +72,14 @@ class Fuser {
     const int at = sole_producer(v);
     if (at < 0) return -1;
     const Node& node = graph_.nodes[at];
-    const bool free = is_op(node, "conv2d") && bare(node) && (node.inputs.size() < 4 || node.inputs[3] == kNone);
+    const size_t operand = residual_operand(node);
+    const bool free = operand != 0 && bare(node) && node.inputs.size() <= operand;
     return free ? at : -1;
+  }
+
+  /// 0: the operator takes no residual.
+  static size_t residual_operand(const Node& node) {
+    return is_op(node, "conv2d") ? 3 : is_op(node, "conv2d_backward_data") ? 2 : 0;
   }
 
   bool fuse_activation(const Node& activation) {
@@ -75,6 +93,17 @@ class Fuser {
     return true;
   }
 
+  bool fuse_gate(const Node& slope) {
+    if (!is_op(slope, "activation_backward") || slope.attrs.at("kind").as_string() != "relu") return false;
+    const int at = sole_producer(slope.inputs[0]);
+    if (at < 0 || !is_op(graph_.nodes[at], "conv2d_backward_data") || graph_.nodes[at].inputs.size() > 3) return false;
+    Node& gradient = graph_.nodes[at];
+    gradient.inputs.resize(4, kNone);
+    gradient.inputs[3] = slope.inputs[1];
+    move_to_end(at, slope);
+    return true;
+  }
+
   Graph& graph_;
   std::vector<int> escapes_;  // readers of each value, the caller among them
 };
@@ -82,8 +111,10 @@ class Fuser {
 }  // namespace
 
 void fuse(Program& program) {
-  Fuser(program).run();
+  Fuser(program).fuse_forward();
+  // Takes the backward of most activations: it reads what it needs for them anyway.
   fuse_batch_norm(program);
+  Fuser(program).fuse_backward();
 }
 
 }  // namespace thaw

@@ -34,6 +34,7 @@ struct Conv2d {
   const float* weights;   // packed
   const float* bias;      // [out_channels] or null
   const float* residual;  // like y, or null
+  const float* gate;      // like y, or null: where it is not above 0, y is 0
   float* y;
   int64_t pictures;
   int64_t in_blocks, in_height, in_width;
@@ -115,6 +116,7 @@ struct Depthwise {
   const float* weights;
   const float* bias;
   const float* residual;
+  const float* gate;  // as of Conv2d
   float* y;
   int64_t pictures, channels, blocks;
   int64_t in_height, in_width, out_height, out_width;

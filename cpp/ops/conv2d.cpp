@@ -69,6 +69,7 @@ void lower(Lower& lower) {
                               lower.input(2),
                               lower.input(3),
                               lower.output(0),
+                              kNone,
                               fused_activation(lower.attrs()),
                               static_cast<float>(lower.attrs().get("alpha", 0.01))};
   lower_grid(lower, problem, operands);
@@ -82,7 +83,7 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
   lower.launch(kernels.direct, plan->tasks, plan->scratch + tables, [=](Run& run) {
     Conv2d a = plan->args;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
-    a.residual = run.f32(o.residual);
+    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
     a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
     return a;
   });
@@ -100,7 +101,7 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
   lower.launch(form.kernels.direct, p.pictures * blocks, 0, [=](Run& run) {
     Depthwise a{};
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + p.weights_offset, a.bias = run.f32(o.bias);
-    a.residual = run.f32(o.residual), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
     a.pictures = p.pictures, a.channels = p.channels.in, a.blocks = blocks;
     a.in_height = p.in_height, a.in_width = p.in_width, a.out_height = p.out_height, a.out_width = p.out_width;
     a.rows = p.grid.y.size, a.cols = p.grid.x.size;

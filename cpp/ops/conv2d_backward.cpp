@@ -1,6 +1,7 @@
-// conv2d_backward_data(dy [N,K,oh,ow], weight) → dx: attributes of conv2d and input_shape [N,C,H,W].
+// conv2d_backward_data(dy [N,K,oh,ow], weight, residual?, gate?) → dx: attributes of conv2d and input_shape [N,C,H,W].
 //   dx = sum over taps of weightᵀ dy: one grid per phase of the stride (ops/conv2d_geometry.h), run by the forward
-//   kernel.
+//   kernel. Set by passes: residual [N,C,H,W], another gradient to be added, and gate [N,C,H,W], the output of a relu:
+//   where it is 0, so is dx.
 // conv2d_backward_weights(x, dy) → dweight [K,C/groups,kh,kw]: attributes of conv2d and weight_shape.
 #include <algorithm>
 #include <memory>
@@ -25,11 +26,14 @@ Conv2dShape checked_shape(Infer& infer, const Shape& x, const Shape& weight) {
 void infer_data(Infer& infer) {
   const Shape x = infer.attrs().at("input_shape").as_ints();
   check_dy(infer, 0, checked_shape(infer, x, infer.attrs().get("weight_shape", infer.shape(1))));
+  for (size_t operand : {2, 3})
+    if (infer.has(operand)) infer.expect_f32(operand), infer.expect_shape(operand, x);
   infer.output(DType::f32, x);
 }
 
 void layout_data(const Graph&, const Node& node, Layouts& layouts) {
   layouts.inputs[0] = layouts.outputs[0] = conv2d_layout(node);
+  for (size_t operand = 2; operand < node.inputs.size(); ++operand) layouts.inputs[operand] = layouts.outputs[0];
 }
 
 void lower_data(Lower& lower) {
@@ -45,7 +49,7 @@ void lower_data(Lower& lower) {
     problem.in_height = c.out_height, problem.in_width = c.out_width;
     problem.out_height = c.x[2], problem.out_width = c.x[3];
     problem.weights_offset = offsets[i];
-    lower_grid(lower, problem, {lower.input(0), lower.input(1), kNone, kNone, lower.output(0)});
+    lower_grid(lower, problem, {lower.input(0), lower.input(1), kNone, lower.input(2), lower.output(0), lower.input(3)});
   }
 }
 

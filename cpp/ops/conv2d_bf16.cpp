@@ -66,7 +66,7 @@ void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o)
     Conv2dBf16 args{plan->args, tile_rows(points), steps};
     Conv2d& a = args.grid;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias);
-    a.residual = run.f32(o.residual), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
     return args;
   });
 }

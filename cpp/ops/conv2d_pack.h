@@ -26,6 +26,7 @@ DepthwiseForm depthwise_form(const std::string& form, Isa isa);
 /// Adds the launch of one grid; `weights_offset` as in packed_offsets.
 struct GridOperands {
   Buffer x, weights, bias, residual, y;
+  Buffer gate = kNone;
   Activation activation = Activation::none;
   float alpha = 0;
 };

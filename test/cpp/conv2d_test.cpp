@@ -288,6 +288,56 @@ void fused() {
       if (isa_usable(isa)) fused_bf16({1, 40, 9, 12, 40, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 40}, kind, isa);
 }
 
+/// The gradient by x with another gradient added, and nothing where a relu gave nothing.
+void joined_gradient(const Conv& c, bool bf16) {
+  const auto numbers = [&](const Shape& shape, uint64_t seed) {
+    return bf16 ? harness::in_bf16(noise(count(shape), seed)) : noise(count(shape), seed);
+  };
+  const std::vector<double> dy = numbers(c.y(), 1), w = numbers(c.weight(), 2), residual = numbers(c.x(), 3);
+  std::vector<double> gate = numbers(c.x(), 4);
+  std::vector<double> want = reference(c, residual, w, std::vector<double>(static_cast<size_t>(c.k)), dy).dx;
+  for (size_t i = 0; i < want.size(); ++i) {
+    gate[i] = std::max(gate[i], 0.0);
+    want[i] = gate[i] > 0 ? want[i] + residual[i] : 0;
+  }
+  const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+    const Json attrs = c.attrs().set("input_shape", c.x());
+    return graph.nodes[graph.append("conv2d_backward_data", "node", ids, attrs)].outputs[0];
+  };
+  for (const Isa isa : kIsas) {
+    if (!isa_usable(isa)) continue;
+    const auto got = harness::run_graph({{c.y(), dy}, {c.weight(), w}, {c.x(), residual}, {c.x(), gate}}, build,
+                                        {isa, true, false, false, false, bf16});
+    const std::string where = std::string(isa_name(isa)) + (bf16 ? " bf16" : "") + " joined gradient " + c.text();
+    harness::expect_close(got.output, want, bf16 ? harness::kBf16Error : 3e-6, where);
+  }
+}
+
+/// conv2d(relu(x)) + relu(x): the sum of both gradients and the relu's backward join the gradient by the input.
+void joined_by_passes() {
+  const Conv c{2, 20, 6, 5, 20, 3, 3, {1, 1}, {1, 1, 1, 1}};
+  const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+    const ValueId y = graph.nodes[graph.append("relu", "relu", {ids[0]}, Json::object())].outputs[0];
+    const ValueId z = graph.nodes[graph.append("conv2d", "conv", {y, ids[1]}, c.attrs())].outputs[0];
+    return graph.nodes[graph.append("add", "sum", {z, y}, Json::object())].outputs[0];
+  };
+  const harness::Setup apart{Isa::scalar, true, true, false, false}, joined{Isa::scalar, true, true, false, true};
+  const auto want = harness::run_graph({{c.x()}, {c.weight()}}, build, apart);
+  const auto got = harness::run_graph({{c.x()}, {c.weight()}}, build, joined);
+  harness::expect_close(got.output, want.output, 1e-6, "joined output");
+  for (size_t i : {0, 1}) harness::expect_close(got.gradients[i], want.gradients[i], 1e-6, "joined gradient");
+}
+
+void joined() {
+  for (const bool bf16 : {false, true})
+    for (const Conv& c : {Conv{2, 40, 5, 6, 20, 3, 3, {1, 1}, {1, 1, 1, 1}}, Conv{1, 40, 9, 8, 70, 1, 1, {2, 2}},
+                          Conv{3, 600, 5, 6, 40, 1, 1}, Conv{1, 33, 9, 9, 20, 3, 3, {2, 2}, {1, 1, 1, 1}},
+                          Conv{2, 40, 9, 12, 40, 3, 3, {2, 2}, {1, 1, 1, 1}, {1, 1}, 40},
+                          Conv{2, 20, 9, 12, 20, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 20}})
+      joined_gradient(c, bf16);
+  joined_by_passes();
+}
+
 void folding() {
   const auto fold_weight = [](Graph& graph, const std::vector<ValueId>& ids) {
     return graph.nodes[graph.append("fold_batch_norm_weight", "node", ids, Json::object().set("eps", 0.5))].outputs[0];
@@ -333,6 +383,7 @@ int main() {
   batches();
   depthwise();
   fused();
+  joined();
   folding();
   errors();
   return check::result();

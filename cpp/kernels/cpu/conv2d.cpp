@@ -45,6 +45,7 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block, int64_t b
     const int64_t out = (plane + row * a.out_row) * kLanes;
     t.y = a.y + out;
     t.residual = a.residual ? a.residual + out : nullptr;
+    t.gate = a.gate ? a.gate + out : nullptr;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t begin = width * i / tiles, pixels = width * (i + 1) / tiles - begin;
       t.x = x + (r * a.row_pitch * band.pictures + begin) * kLanes;

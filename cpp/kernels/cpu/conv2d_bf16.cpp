@@ -64,6 +64,7 @@ THAW_INLINE void sweep_row(const Sweep& s, const char* x, int64_t out, int64_t w
     TileFinish& f = pair.finish[pair.count];
     f.y = a.y + out;
     f.residual = a.residual ? a.residual + out : nullptr;
+    f.gate = a.gate ? a.gate + out : nullptr;
     f.offsets = s.offsets + begin;
     f.skip = at - begin;
     f.rows = smaller(rows, width - begin);

@@ -69,6 +69,7 @@ void sweep(const Conv2dNarrow& a, const Band& band, int64_t block, const char* c
     const char* x = copy + r * a.stride_y * row_bytes;
     const int64_t out = (plane + band.row + r) * a.out_width * kLanes;
     finish.y = reinterpret_cast<float*>(a.y) + out;
+    finish.gate = nullptr;
     finish.residual = a.residual ? reinterpret_cast<const float*>(a.residual) + out : nullptr;
     for (int64_t at = 0; at < a.out_width; at += 2 * a.tile_rows) {
       // The last tile moves back to end with the row.

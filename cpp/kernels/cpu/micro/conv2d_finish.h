@@ -1,5 +1,5 @@
 #pragma once
-// What follows the product of tiles: residual and activation in f32, one rounding to bf16, lines to their pixels.
+// What follows the product of tiles: residual, gate and activation in f32, one rounding to bf16, lines to their pixels.
 #include "kernels/cpu/micro/activate.h"
 #include "kernels/cpu/micro/tile.h"
 
@@ -12,6 +12,7 @@ struct TileFinish {
   const float* sums;
   float* y;
   const float* residual;  // or null
+  const float* gate;      // or null
   const int64_t* offsets;
   int64_t skip, rows;
   float alpha;
@@ -25,6 +26,11 @@ struct TileFinish {
         const uint16_t* line = reinterpret_cast<const uint16_t*>(residual + offsets[r]);
         low = add(low, load_bf16(line));
         high = add(high, load_bf16(line + 16));
+      }
+      if (gate) {
+        const uint16_t* line = reinterpret_cast<const uint16_t*>(gate + offsets[r]);
+        low = select(less(zero(), load_bf16(line)), low, zero());
+        high = select(less(zero(), load_bf16(line + 16)), high, zero());
       }
       store_line(reinterpret_cast<uint16_t*>(y + offsets[r]), activate_as<kind>(low, slope),
                  activate_as<kind>(high, slope));

@@ -24,13 +24,14 @@ struct Conv2dTile {
   const float* weights;
   float* y;
   const float* residual;   // like y, or null
+  const float* gate;       // like y, or null
   const float* bias;       // 16 * NV floats; null: y holds the sum of earlier blocks
   const int64_t* offsets;  // floats from y to each pixel
   int64_t y_block;         // floats between blocks of the output
   int64_t x_block, blocks, tail;
   const int64_t* taps;
   int64_t tap_count;
-  bool last;  // finish: residual and activation
+  bool last;  // finish: residual, gate and activation
   Activation activation;
   float alpha;
 };
@@ -63,6 +64,10 @@ THAW_INLINE void finish_tile(const Conv2dTile& t, V16 (&sum)[M][NV]) {
   if (t.last && t.residual) {
     THAW_FOR (i, M)
       THAW_FOR (v, NV) sum[i][v] = add(sum[i][v], load(t.residual + t.offsets[i] + v * t.y_block));
+  }
+  if (t.last && t.gate) {
+    THAW_FOR (i, M)
+      THAW_FOR (v, NV) sum[i][v] = select(less(zero(), load(t.gate + t.offsets[i] + v * t.y_block)), sum[i][v], zero());
   }
   if (t.last && t.activation == Activation::relu) {
     THAW_FOR (i, M)

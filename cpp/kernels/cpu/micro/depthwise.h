@@ -26,6 +26,7 @@ struct Pixels {
   const float* weights;
   float* y;
   const float* residual;
+  const float* gate;
   V16 bias[V];
   int64_t first_y, end_y;  // taps that lie inside the picture
   int64_t first_x, end_x;  // taps, or (tiles of a dense row of taps) input lines of the tile
@@ -44,6 +45,13 @@ THAW_INLINE void finish(const Depthwise& a, const Pixels<V>& p, V16 (&sum)[M][V]
       V16 line[V];
       load_line(p.residual + i * out, line);
       THAW_FOR (v, V) sum[i][v] = add(sum[i][v], line[v]);
+    }
+  }
+  if (p.gate) {
+    THAW_FOR (i, M) {
+      V16 line[V];
+      load_line(p.gate + i * out, line);
+      THAW_FOR (v, V) sum[i][v] = select(less(zero(), line[v]), sum[i][v], zero());
     }
   }
   if (a.activation == Activation::relu) {
@@ -154,6 +162,7 @@ THAW_INLINE void advance(const Depthwise& a, Pixels<V>& p, int64_t pixels) {
   p.x += pixels * a.stride_x * kLanes;
   p.y += pixels * a.out_step_x * kLanes;
   if (p.residual) p.residual += pixels * a.out_step_x * kLanes;
+  if (p.gate) p.gate += pixels * a.out_step_x * kLanes;
 }
 
 template <int V>
@@ -202,6 +211,7 @@ void direct(const Depthwise& a, int64_t task, void*) {
     p.x = a.x + task * in_plane + row * a.stride_y * a.in_width * kLanes;
     p.y = a.y + out;
     p.residual = a.residual ? a.residual + out : nullptr;
+    p.gate = a.gate ? a.gate + out : nullptr;
     taps_inside(a.offset_y, a.taps_y, row * a.stride_y, a.in_height, p.first_y, p.end_y);
     if (dense) dense_row<V>(a, p);
     else sparse_row<V>(a, p);
