@@ -27,11 +27,11 @@ const ownerOf = ({ node }) => node.split('/')[0];
 
 /**
  * Prints the launches of one pass, each at the least of its times over the repeats: a disturbance only ever adds.
- * @param {{ net: string, mode: string, batch: number, repeats: number, top: number }} options
+ * @param {{ net: string, mode: string, precision: string, batch: number, repeats: number, top: number }} options
  */
-export async function layers({ net: name, mode, batch, repeats, top }) {
+export async function layers({ net: name, mode, precision, batch, repeats, top }) {
   if (!['run', 'step'].includes(mode)) throw new Error(`expected --mode run or step, received ${mode}`);
-  const net = await load((await networkFiles(name)).pth);
+  const net = await load((await networkFiles(name)).pth, { precision });
   const inputs = { image: pictures(batch), ...(mode === 'step' && { target: targets(batch) }) };
   const graph = mode === 'step' ? net.trainingGraph() : net.graph;
   if (mode === 'step') net.unfreeze();
@@ -56,10 +56,10 @@ export async function layers({ net: name, mode, batch, repeats, top }) {
       : reply.launches;
   }
   net.dispose();
-  print({ name, mode, batch, whole, outside, top }, best, counted);
+  print({ name, mode, precision, batch, whole, outside, top }, best, counted);
 }
 
-function print({ name, mode, batch, whole, outside, top }, launches, counted) {
+function print({ name, mode, precision, batch, whole, outside, top }, launches, counted) {
   const sum = launches.reduce((total, { ms }) => total + ms, 0);
   const share = (ms) => `${((100 * ms) / sum).toFixed(1)}%`;
   const rate = (launch) => {
@@ -94,7 +94,7 @@ function print({ name, mode, batch, whole, outside, top }, launches, counted) {
   const lines = totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key]);
   console.log(`\n${aligned([['ms', 'share', 'operator'], ...lines], new Set([0, 1]))}`);
   console.log(
-    `\n${name}, ${mode}, batch ${batch}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
+    `\n${name}, ${mode}, batch ${batch}, precision ${precision}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
       `${whole.toFixed(1)} ms; ${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})`,
   );
 }

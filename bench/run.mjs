@@ -1,5 +1,5 @@
 // npm run bench -- [P3 P6 …] [--quick] [--repeats N] [--json] [--record] [--list]
-// npm run bench -- layers --net resnet50 [--mode step] [--batch 16] [--top 20]
+// npm run bench -- layers --net resnet50 [--mode step] [--precision bf16] [--batch 16] [--top 20]
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cases } from './cases/index.mjs';
@@ -18,6 +18,7 @@ const { values, positionals } = parseArgs({
     repeats: { type: 'string' },
     net: { type: 'string', default: 'resnet50' },
     mode: { type: 'string', default: 'run' },
+    precision: { type: 'string', default: 'auto' },
     batch: { type: 'string', default: '16' },
     top: { type: 'string', default: '1000' },
   },
@@ -36,11 +37,11 @@ function chosen() {
 
 async function main() {
   if (positionals[0] === 'layers') {
-    const { net, mode } = values;
-    return layers({ net, mode, batch: Number(values.batch), top: Number(values.top), repeats: repeats() });
+    const { net, mode, precision } = values;
+    return layers({ net, mode, precision, batch: Number(values.batch), top: Number(values.top), repeats: repeats() });
   }
   if (values.list) {
-    for (const { name, title, notMeasured } of cases) console.log(`${name.padEnd(4)} ${title}${about(notMeasured)}`);
+    for (const { name, title } of cases) console.log(`${name.padEnd(4)} ${title}`);
     return;
   }
   // Read before anything of ours runs: what else keeps the machine busy.
@@ -50,16 +51,13 @@ async function main() {
   note(heading(machine, peers));
   const results = [];
   for (const one of chosen()) {
-    note(`${one.name}: ${one.title}${about(one.notMeasured)}`);
-    if (!one.run) continue;
+    note(`${one.name}: ${one.title}`);
     results.push({ name: one.name, rows: await one.run(context) });
     if (values.json) console.log(jsonLines(results.at(-1), machine));
   }
   if (!values.json && results.length > 0) console.log(`\n${table(results)}`);
   if (values.record) record(fileURLToPath(new URL('RESULTS.md', import.meta.url)), results, machine, peers);
 }
-
-const about = (notMeasured) => (notMeasured ? `: not measured, ${notMeasured}` : '');
 
 function repeats() {
   const count = Number(values.repeats ?? (values.quick ? 3 : 11));

@@ -3,8 +3,7 @@
  * @typedef {object} Case
  * @property {string} name 'P3'
  * @property {string} title what is measured, at which precisions
- * @property {string} [notMeasured] why this case cannot run yet
- * @property {(context: Context) => Promise<Row[]>} [run]
+ * @property {(context: Context) => Promise<Row[]>} run
  *
  * @typedef {{ name: string, version: string, absent?: undefined } | { name: string, version?: undefined, absent: string }} Peer
  * @typedef {{ torch: Peer, onnxRuntime: Peer }} Peers

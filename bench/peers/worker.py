@@ -1,6 +1,8 @@
 """Obeys one JSON command a line and answers each with one JSON line: worker.py THREADS
 
-load    {name, pth, layout, train}     a network under the key "name/layout"
+load    {name, pth, layout, train, precision}  a network under the key "name/layout"; `train`: prefixes of the modules
+                                       that train ("." all), none for inference. In bf16 inference has its weights
+                                       cast, training runs under autocast
 forward {name, layout, batch, input, output?}   one forward pass of raw float32 pictures; writes its output
 step    {name, layout, batch, input}   one full training step (SGD with momentum) → loss
 linear  {features, rows, width, classes}        a linear head on features in memory
@@ -37,18 +39,36 @@ def read(request):
 def load(request):
     net = getattr(torchvision.models, request["name"])()
     net.load_state_dict(torch.load(request["pth"]))
-    net.train(request["train"])
+    bf16 = request["precision"] == "bf16"
+    mark(net, request["train"])
+    if bf16 and not request["train"]:
+        net = net.bfloat16()
     if request["layout"] == "channels_last":
         net = net.to(memory_format=torch.channels_last)
-    networks[key_of(request)] = (net, torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9))
+    trained = [p for p in net.parameters() if p.requires_grad]
+    networks[key_of(request)] = (net, torch.optim.SGD(trained, lr=1e-3, momentum=0.9) if trained else None, bf16)
     return {}
 
 
+def mark(net, prefixes):
+    """What does not train is in evaluation mode and wants no gradient."""
+    net.eval()
+    for parameter in net.parameters():
+        parameter.requires_grad = False
+    for name, module in net.named_modules():
+        for prefix in prefixes:
+            if prefix == "." or name == prefix or name.startswith(prefix + "."):
+                module.train()
+                for parameter in module.parameters(recurse=prefix == "."):
+                    parameter.requires_grad = True
+
+
 def forward(request):
-    net, x = networks[key_of(request)][0], read(request)
+    net, _, bf16 = networks[key_of(request)]
+    x = read(request)
     begin = time.perf_counter()
     with torch.inference_mode():
-        y = net(x)
+        y = net(x.bfloat16() if bf16 else x).float()
     ms = (time.perf_counter() - begin) * 1e3
     if "output" in request:
         open(request["output"], "wb").write(y.contiguous().numpy().tobytes())
@@ -56,12 +76,14 @@ def forward(request):
 
 
 def step(request):
-    net, optimizer = networks[key_of(request)]
+    net, optimizer, bf16 = networks[key_of(request)]
     x = read(request)
     target = (torch.arange(request["batch"]) * 37) % 1000
     begin = time.perf_counter()
     optimizer.zero_grad(set_to_none=True)
-    loss = torch.nn.functional.cross_entropy(net(x), target)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        y = net(x)
+    loss = torch.nn.functional.cross_entropy(y.float(), target)
     loss.backward()
     optimizer.step()
     loss = loss.item()
