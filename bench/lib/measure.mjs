@@ -1,7 +1,7 @@
 // Repeats in turn, so that what disturbs the machine disturbs every side alike; medians, because means follow outliers.
 
 /** Threads of a pool spin for a while after their work: they must have gone to sleep before another side is timed. */
-const PAUSE_MS = 30;
+const PAUSE_MS = 150;
 
 /** @param {number[]} values @param {number} share 0 … 1 */
 export function quantile(values, share) {

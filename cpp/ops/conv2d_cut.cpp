@@ -213,7 +213,7 @@ Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
   return {{kernels.panel_vectors}, kernels.tile_pixels, 384 << 10, 8 << 20, 8, direct_cost};
 }
 
-const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 64 << 20, 2, bf16_cost};
+const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 12 << 20, 2, bf16_cost};
 
 std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling, int threads) {
   return Cut(problem, tiling, threads).make();

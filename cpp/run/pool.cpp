@@ -19,7 +19,7 @@
 namespace thaw {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(50);
+constexpr auto kSpin = std::chrono::microseconds(300);
 constexpr size_t kKeptScratch = size_t{64} << 20;  // per thread, between regions
 
 void relax() {
