@@ -8,7 +8,7 @@ import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';
 import { darknetFault, int, ints, place, type Section } from './darknet-cfg.js';
 import { withoutSoftmax } from './scores.js';
-import { upsampleNearest } from './upsample.js';
+import { below, upsampleNearest } from './upsample.js';
 
 /** A tensor in the order of the file of weights. */
 export interface Piece {
@@ -213,7 +213,7 @@ class Walk {
   upsample(section: Section, name: string, { value, shape: [c, h, w] }: Value): Value {
     const stride = int(section, 'stride', 2, 1);
     if (stride > 64) throw unsupported(section, `an enlargement by ${stride}`);
-    const y = upsampleNearest(this.#g, name, value, w, [stride, stride]);
+    const y = upsampleNearest(this.#g, below(name), value, w, [stride, stride]);
     const scale = Number(section.values.get('scale') ?? 1);
     const scaled = scale === 1 ? y : this.#g.scale(`${name}.scaled`, y, { factor: scale });
     return { value: scaled, shape: [c, h * stride, w * stride] };

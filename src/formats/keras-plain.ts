@@ -2,7 +2,7 @@
 import { isObject } from './keras-config.js';
 import type { LayerContext, LayerRule } from './keras-context.js';
 import { margins, number, pair, picture, windowOf, type KerasValue, type Size } from './keras-shape.js';
-import { upsampleNearest } from './upsample.js';
+import { below, upsampleNearest } from './upsample.js';
 
 function pool(kind: 'maxPool' | 'averagePool'): LayerRule {
   return (c, [x]) => {
@@ -89,7 +89,7 @@ const upSampling: LayerRule = (c, [x]) => {
   const how = c.config.interpolation ?? 'nearest';
   if (how !== 'nearest') throw c.unsupported(`upsampling by ${JSON.stringify(how)}`);
   if (w === null || Math.max(...factors) > 64) throw c.unsupported('upsampling of a picture whose width is not known');
-  const value = upsampleNearest(c.g, c.name, x!.value, w, factors);
+  const value = upsampleNearest(c.g, below(c.name), x!.value, w, factors);
   return { value, shape: [h === null ? null : h * factors[0], w * factors[1], channels] };
 };
 

@@ -1,7 +1,7 @@
 /** Nodes on numbers that are known at import: shapes, axes, limits. Each returns undefined where its operands are not. */
 import type { Call, Known, Value } from './onnx-import.js';
 import { transposed } from './onnx-import.js';
-import { axisOf, joined, quotient } from './onnx-shape.js';
+import { axisOf, broadcast, joined, quotient } from './onnx-shape.js';
 import type { Dim } from './onnx-shape.js';
 import { elements } from './types.js';
 
@@ -42,25 +42,31 @@ function elementwise(combine: (a: Dim, b: Dim) => Element): Fold {
   return (_call, operands) => {
     const [a, b] = operands.map(knownNumbers);
     if (!a || !b) return undefined;
-    const length = Math.max(a.numbers.length, b.numbers.length);
-    if (length > MAX_ELEMENTS) return undefined;
-    if (![1, length].includes(a.numbers.length) || ![1, length].includes(b.numbers.length)) return undefined;
-    const at = (list: Element[], i: number): Element => list[list.length === 1 ? 0 : i]!;
-    const numbers = Array.from({ length }, (_, i) => {
-      const [p, q] = [at(a.numbers, i), at(b.numbers, i)];
+    const shape = broadcast(a.shape, b.shape) as number[] | undefined;
+    if (!shape || elements(shape) > MAX_ELEMENTS) return undefined;
+    const numbers = Array.from({ length: elements(shape) }, (_, i) => {
+      const [p, q] = [a, b].map((x) => x.numbers[placeIn(i, shape, x.shape)]!) as [Element, Element];
       return p === null || q === null ? null : combine(p, q);
     });
-    return withEntry(
-      made(a.numbers.length === length && a.shape.length >= b.shape.length ? a.shape : b.shape, numbers),
-      a,
-      b,
-    );
+    return withEntry(made(shape, numbers), a, b);
   };
 }
 
+/** Which element of a tensor of shape `small` stands at place i of `shape`, to which it is broadcast. */
+function placeIn(i: number, shape: readonly number[], small: readonly number[]): number {
+  let [at, rest, step] = [0, i, 1];
+  for (let axis = 1; axis <= small.length; axis++) {
+    const [size, whole] = [small.at(-axis)!, shape.at(-axis)!];
+    if (size > 1) at += (rest % whole) * step;
+    rest = Math.floor(rest / whole);
+    step *= size;
+  }
+  return at;
+}
+
 /** Floats stay tensors that layers can read. */
-function withEntry(result: Known, a: Known, b: Known): Known {
-  const isFloat = [a, b].some(({ entry }) => entry && entry.dtype.startsWith('F'));
+function withEntry(result: Known, ...operands: Known[]): Known {
+  const isFloat = operands.some(({ entry }) => entry && entry.dtype.startsWith('F'));
   if (!isFloat || result.numbers!.some((n) => typeof n !== 'number')) return result;
   const source = new Uint8Array(Float32Array.from(result.numbers as number[]).buffer);
   return { ...result, entry: { name: '', dtype: 'F32', shape: result.shape, source } };
@@ -75,17 +81,15 @@ function gather(call: Call, [data, indices]: Operands): Known | undefined {
   const [x, index] = [knownNumbers(data), wholes(indices)];
   if (!x || !index || index.length > MAX_ELEMENTS || x.shape.length !== 1 || axisOf(call.int('axis', 0), 1) !== 0)
     return undefined;
-  return made(
-    [...(indices as Known).shape],
-    index.map((i) => x.numbers[axisOf(i, x.numbers.length)] ?? null),
-  );
+  const picked = index.map((i) => x.numbers[axisOf(i, x.numbers.length)] ?? null);
+  return withEntry(made([...(indices as Known).shape], picked), x);
 }
 
 function concat(_call: Call, operands: Operands): Known | undefined {
   const parts = operands.map(knownNumbers);
   if (parts.some((part) => !part || part.shape.length !== 1)) return undefined;
   const numbers = parts.flatMap((part) => part!.numbers);
-  return numbers.length <= MAX_ELEMENTS ? made([numbers.length], numbers) : undefined;
+  return numbers.length <= MAX_ELEMENTS ? withEntry(made([numbers.length], numbers), ...(parts as Known[])) : undefined;
 }
 
 function slice(call: Call, operands: Operands): Known | undefined {
@@ -96,7 +100,7 @@ function slice(call: Call, operands: Operands): Known | undefined {
   const [start, end, step = 1] = [first(1, 'starts'), first(2, 'ends'), call.opset < 10 ? 1 : first(4, 'steps')];
   if (start === undefined || end === undefined || step !== 1) return undefined;
   const numbers = x.numbers.slice(start, end);
-  return made([numbers.length], numbers);
+  return withEntry(made([numbers.length], numbers), x);
 }
 
 function unsqueeze(call: Call, operands: Operands): Known | undefined {
@@ -137,15 +141,15 @@ function reshape(_call: Call, operands: Operands): Known | undefined {
 
 function cast(call: Call, [value]: Operands): Known | undefined {
   const x = known(value);
-  if (!x || !x.numbers || x.numbers.length > MAX_ELEMENTS) return x;
   const whole = [2, 3, 5, 6, 7].includes(call.int('to', 0));
+  // Floats of any kind are read as such where a layer reads them.
+  if (!x || !x.numbers || x.numbers.length > MAX_ELEMENTS) return whole ? undefined : x;
   const numbers = x.numbers.map((n) => (whole && typeof n === 'number' ? Math.trunc(n) : n));
   if (whole || numbers.some((n) => typeof n !== 'number')) return made(x.shape, numbers);
-  return withEntry(
-    made(x.shape, numbers),
-    { ...x, entry: { name: '', dtype: 'F32', shape: [], source: new Uint8Array() } },
-    x,
-  );
+  return withEntry(made(x.shape, numbers), {
+    ...x,
+    entry: { name: '', dtype: 'F32', shape: [], source: new Uint8Array() },
+  });
 }
 
 function constantOfShape(call: Call, [shape]: Operands): Known | undefined {
@@ -158,11 +162,10 @@ function constantOfShape(call: Call, [shape]: Operands): Known | undefined {
     Array.from({ length: elements(sizes) }, () => value),
   );
   if (given && !given.entry.dtype.startsWith('F')) return result;
-  return withEntry(
-    result,
-    { ...result, entry: { name: '', dtype: 'F32', shape: [], source: new Uint8Array() } },
-    result,
-  );
+  return withEntry(result, {
+    ...result,
+    entry: { name: '', dtype: 'F32', shape: [], source: new Uint8Array() },
+  });
 }
 
 function shapeOf(call: Call, [x]: Operands): Known | undefined {
@@ -179,10 +182,17 @@ function transpose(call: Call, [value]: Operands): Known | undefined {
   return transposed(x, call.ints('perm') ?? x.shape.map((_, i) => x.shape.length - 1 - i));
 }
 
-function product(_call: Call, [value]: Operands): Known | undefined {
-  const numbers = knownNumbers(value)?.numbers;
-  if (!numbers || numbers.length > 16) return undefined;
-  return made([], [numbers.includes(null) ? null : joined(numbers as Dim[])]);
+function product(call: Call, operands: Operands): Known | undefined {
+  const x = knownNumbers(operands[0]);
+  if (!x || x.numbers.length > 16) return undefined;
+  const given = axesOf(call, operands) ?? [];
+  const axes = given.length > 0 ? given.map((axis) => axisOf(axis, x.shape.length)) : x.shape.map((_, i) => i);
+  const kept = x.shape.map((size, i) => (axes.includes(i) ? 1 : size));
+  const factors = Array.from({ length: elements(kept) }, (): Element[] => []);
+  x.numbers.forEach((n, i) => factors[placeIn(i, x.shape, kept)]!.push(n));
+  const numbers = factors.map((list) => (list.includes(null) ? null : joined(list as Dim[])));
+  const shape = call.int('keepdims', 1) === 1 ? kept : x.shape.filter((_, i) => !axes.includes(i));
+  return withEntry(made(shape, numbers), x);
 }
 
 export const FOLDS: Record<string, Fold> = {
@@ -220,5 +230,5 @@ function mapped(value: Value | undefined, change: (n: number) => number): Known 
     x.shape,
     x.numbers.map((n) => (typeof n === 'number' ? change(n) : null)),
   );
-  return withEntry(result, x, x);
+  return withEntry(result, x);
 }

@@ -41,25 +41,10 @@ function gemm(call: Call): void {
   let x = call.x(0);
   if (call.int('transA', 0)) x = call.emit('transpose', [x], { perm: [1, 0] }, [x.shape[1]!, x.shape[0]!]);
   if (!weight) return gemmOfValues(call, x, alpha, beta);
-  const scaled = (known: Known, factor: number): Known => {
-    if (factor === 1) return known;
-    if (!known.numbers) throw call.lacking(`alpha or beta ${factor}`);
-    return inMemory(
-      known,
-      known.shape,
-      (known.numbers as number[]).map((n) => n * factor),
-    );
-  };
   const matrix = call.int('transB', 0) ? weight : transposed(weight, [1, 0]);
   const bias = call.has(2) ? call.known(2) : undefined;
-  if (!matrix || weight.shape.length !== 2 || (call.has(2) && !bias)) return gemmOfValues(call, x, alpha, beta);
-  const y = linear(
-    call,
-    x,
-    scaled(matrix, alpha),
-    bias && scaled(bias, beta),
-    call.int('transB', 0) ? '' : 'transposed',
-  );
+  const plain = alpha === 1 && (beta === 1 || !call.has(2)) && weight.shape.length === 2 && (!call.has(2) || bias);
+  const y = plain && matrix && linear(call, x, matrix, bias, call.int('transB', 0) ? '' : 'transposed');
   if (!y) return gemmOfValues(call, x, alpha, beta);
   call.out(y);
 }
@@ -127,6 +112,7 @@ function matmulOfValues(call: Call, a: Computed): Computed {
 function batchNorm(call: Call): void {
   const x = call.x(0);
   nameAfter(call, call.known(1));
+  if (call.int('training_mode', 0)) throw call.lacking('training mode: export the network for inference');
   const [mean, variance] = [weightAt(call, 3, 'running_mean', 'state'), weightAt(call, 4, 'running_var', 'state')];
   const operands = [x, weightAt(call, 1, 'weight'), weightAt(call, 2, 'bias'), mean, variance];
   if (call.int('spatial', 1) !== 1) throw call.lacking('spatial 0');

@@ -43,22 +43,28 @@ function operand(call: Call, i: number, change?: (n: number) => number): Compute
   return call.tensor(changed, `${call.layer}.constant`, 'parameter', 'changed');
 }
 
+/** Operand i, where it is a single number that leaves the shape of the other one as it is. */
+function factor(call: Call, i: 0 | 1): number | undefined {
+  const known = call.known(i);
+  return known && known.shape.length <= call.value(1 - i).shape.length ? single(known) : undefined;
+}
+
 function add(call: Call): void {
-  const numbers = [single(call.known(0)), single(call.known(1))];
+  const numbers = [factor(call, 0), factor(call, 1)];
   const at = numbers.findIndex((n) => n !== undefined);
   if (at < 0) return call.out(combined(call, 'add', call.x(0), call.x(1)));
   call.out(shifted(call, call.x(1 - at), numbers[at]!));
 }
 
 function multiply(call: Call): void {
-  const numbers = [single(call.known(0)), single(call.known(1))];
+  const numbers = [factor(call, 0), factor(call, 1)];
   const at = numbers.findIndex((n) => n !== undefined);
   if (at < 0) return call.out(combined(call, 'multiply', call.x(0), call.x(1)));
   call.out(scaled(call, call.x(1 - at), numbers[at]!));
 }
 
 function subtract(call: Call): void {
-  const [a, b] = [single(call.known(0)), single(call.known(1))];
+  const [a, b] = [factor(call, 0), factor(call, 1)];
   if (b !== undefined) return call.out(shifted(call, call.x(0), -b));
   if (a !== undefined) return call.out(shifted(call, scaled(call, call.x(1), -1), a));
   if (call.known(1))
@@ -74,7 +80,7 @@ function subtract(call: Call): void {
 }
 
 function divide(call: Call): void {
-  const b = single(call.known(1));
+  const b = factor(call, 1);
   if (b !== undefined) return call.out(scaled(call, call.x(0), 1 / b));
   if (!call.known(1)) throw call.lacking('division by what depends on the input');
   call.out(
@@ -89,9 +95,11 @@ function divide(call: Call): void {
 
 function power(call: Call): void {
   const exponent = single(call.known(1));
-  if (exponent !== 2 && exponent !== 1) throw call.lacking(`an exponent other than 1 and 2`);
+  if (exponent !== 1 && exponent !== 2 && exponent !== 3) throw call.lacking('an exponent other than 1, 2 and 3');
   const x = call.x(0);
-  call.out(exponent === 1 ? x : call.emit('multiply', [x, x], {}, x.shape));
+  let y = x;
+  for (let i = 1; i < exponent; i++) y = call.emit('multiply', [y, x], {}, x.shape);
+  call.out(y);
 }
 
 function sum(call: Call): void {
@@ -130,12 +138,16 @@ function hardSigmoid(call: Call): void {
   call.out(call.emit('hard_sigmoid', [x], {}, x.shape));
 }
 
-/** One slope for all channels is a leaky relu. */
+/** One slope for all channels is a leaky relu; slopes of their own train: relu(x) - slope · relu(-x). */
 function parametricRelu(call: Call): void {
-  const slopes = call.numbers(1, 'a slope') ?? [];
-  if (slopes.some((slope) => slope !== slopes[0])) throw call.lacking('a slope for each channel');
   const x = call.x(0);
-  call.out(call.emit('leaky_relu', [x], { alpha: slopes[0] ?? 0 }, x.shape));
+  const slopes = call.known(1)?.numbers;
+  if (slopes?.length && slopes.every((slope) => typeof slope === 'number' && slope === slopes[0]))
+    return call.out(call.emit('leaky_relu', [x], { alpha: slopes[0] as number }, x.shape));
+  const below = scaled(call, call.emit('relu', [scaled(call, x, -1)], {}, x.shape), -1);
+  const slope = call.known(1) ? call.tensor(call.known(1)!, `${call.layer}.weight`, 'parameter') : call.x(1);
+  const bent = combined(call, 'multiply', below, slope);
+  call.out(combined(call, 'add', call.emit('relu', [x], {}, x.shape), bent));
 }
 
 /** Before opset 13 all dimensions from `axis` (default 1) on count as one. */
@@ -175,6 +187,12 @@ function erf(call: Call): void {
   importer.values.set(end.outputs[0]!, y);
 }
 
+/** Only to f32, which a computed value is already. Casts of what is known at import are folded. */
+function cast(call: Call): void {
+  if (call.int('to', 0) !== 1) throw call.lacking('a cast to another type than f32');
+  call.out(call.x(0));
+}
+
 const asKnown = (value: Known | Computed | undefined): Known | undefined =>
   value?.kind === 'known' ? value : undefined;
 
@@ -198,4 +216,5 @@ export const mathRules: Record<string, Rule> = {
   Pow: power,
   Neg: (call) => call.out(scaled(call, call.x(0), -1)),
   Identity: (call) => call.out(call.x(0)),
+  Cast: cast,
 };

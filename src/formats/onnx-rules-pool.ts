@@ -46,10 +46,12 @@ function reduce(call: Call, kind: 'sum' | 'mean' | 'max'): void {
   call.out(call.emit('reduce', [x], { kind, axes, keepdims: keep }, shape));
 }
 
-/** `ratio` is an attribute before opset 12, then an operand. In training thaw draws anew; ONNX files are for inference. */
+/** `ratio` is an attribute before opset 12, then an operand. A node that drops in inference too is not read. */
 function dropout(call: Call): void {
   const x = call.x(0);
   const p = call.opset < 12 ? call.float('ratio', 0.5) : (call.numbers(1, 'a ratio')?.[0] ?? 0.5);
+  const training = call.opset >= 12 && call.numbers(2, 'a mode')?.[0];
+  if (training && p > 0) throw call.lacking('training mode: export the network for inference');
   call.out(p > 0 && p < 1 ? call.emit('dropout', [x], { p }, x.shape) : x);
 }
 

@@ -3,6 +3,7 @@ import type { Call, Computed } from './onnx-import.js';
 import type { Rule } from './onnx-rules.js';
 import { axisOf, joined, product, quotient } from './onnx-shape.js';
 import type { Dim } from './onnx-shape.js';
+import { upsampleNearest } from './upsample.js';
 
 /** A second shape of the same elements. What is no number keeps its place (0) or is what is left (-1), which one may be. */
 function reshaped(call: Call, x: Computed, dims: Dim[]): Computed {
@@ -155,32 +156,24 @@ function split(call: Call): void {
   });
 }
 
-/** Picks by known indices: one (whose dimension goes), or a row of them. */
+/** Picks by known indices, whose dimensions take the place of the axis. */
 function gather(call: Call): void {
   const indices = call.known(1);
   const numbers = call.numbers(1, 'indices') ?? [];
   const x = call.x(0);
   const axis = axisOf(call.int('axis', 0), x.shape.length);
-  if (!indices || indices.shape.length > 1 || numbers.length > 64) throw call.lacking('indices of several dimensions');
-  const one = (i: number): Computed => part(call, x, axis, i, i === -1 ? 2 ** 31 : i + 1);
+  if (!indices || numbers.length === 0 || numbers.length > 64) throw call.lacking('none or more than 64 indices');
+  const picked = pick(call, x, axis, numbers);
+  call.out(reshaped(call, picked, [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)]));
+}
+
+function pick(call: Call, x: Computed, axis: number, numbers: number[]): Computed {
   const run = numbers.every((n, i) => n === numbers[0]! + i) && numbers[0]! >= 0;
-  if (indices.shape.length === 0)
-    return call.out(
-      reshaped(
-        call,
-        one(numbers[0]!),
-        x.shape.filter((_, i) => i !== axis),
-      ),
-    );
-  if (run) return call.out(part(call, x, axis, numbers[0]!, numbers.at(-1)! + 1));
-  call.out(
-    call.emit(
-      'concat',
-      numbers.map(one),
-      { axis },
-      x.shape.map((size, i) => (i === axis ? numbers.length : size)),
-    ),
-  );
+  if (run) return part(call, x, axis, numbers[0]!, numbers.at(-1)! + 1);
+  const parts = numbers.map((i) => part(call, x, axis, i, i === -1 ? 2 ** 31 : i + 1));
+  if (parts.length === 1) return parts[0]!;
+  const shape = x.shape.map((size, i) => (i === axis ? numbers.length : size));
+  return call.emit('concat', parts, { axis }, shape);
 }
 
 // ---- larger ----------------------------------------------------------------------------------------------------------
@@ -208,7 +201,7 @@ function pad(call: Call): void {
   call.out(call.emit('pad', [x], { pads, value }, shape));
 }
 
-/** Each pixel becomes a square of equal ones, where height and width grow by whole numbers: concat of the picture with itself. */
+/** Each pixel becomes a square of equal ones, where height and width grow by whole numbers. */
 function resize(call: Call): void {
   const x = call.x(0);
   const [height, width] = factors(call, x);
@@ -222,18 +215,12 @@ function resize(call: Call): void {
     throw call.lacking('only nearest by whole numbers is supported');
   const [n, c, h, w] = x.shape as [Dim, Dim, Dim, Dim];
   if (height! * width! > 64) throw call.lacking(`a factor of ${height} x ${width}`);
-  const apart = reshaped(call, x, [n, c, h, 1, w, 1]);
-  const times = (y: Computed, axis: number, count: number): Computed =>
-    count === 1
-      ? y
-      : call.emit(
-          'concat',
-          Array.from({ length: count }, () => y),
-          { axis },
-          y.shape.map((size, i) => (i === axis ? count : size)),
-        );
-  const grown = times(times(apart, 3, height!), 5, width!);
-  call.out(reshaped(call, grown, [n, c, joined([h, height!]), joined([w, width!])]));
+  if (typeof w !== 'number') throw call.lacking('a picture of unknown width');
+  if (height === 1 && width === 1) return call.out(x);
+  const { g } = call.importer;
+  const named = (step: string): string => call.importer.fresh(step === '' ? call.layer : `${call.layer}.${step}`);
+  const name = upsampleNearest(g, named, x.name, w, [height!, width!]);
+  call.out({ kind: 'computed', name, shape: [n, c, joined([h, height!]), w * width!] });
 }
 
 /** Scales, or sizes over the picture's own, for height and width. */

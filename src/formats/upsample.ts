@@ -2,24 +2,31 @@ import type { GraphBuilder } from '../graph/builder.js';
 
 /**
  * Nearest-neighbour enlargement by whole factors: x [N, C, h, w] → [N, C, h·fh, w·fw]. Each pixel is put beside its
- * copies: columns first, with a pixel a row; then whole rows, which lie one after the other in memory.
+ * copies: columns first, with a pixel a row; then whole rows, which lie one after the other in memory. `named` makes the
+ * name of a step on the way, and of the result, which has no word of its own.
  */
 export function upsampleNearest(
   g: GraphBuilder,
-  name: string,
+  named: (step: string) => string,
   x: string,
   width: number,
   [fh, fw]: readonly [number, number],
 ): string {
   let y = x;
   if (fw > 1) {
-    const pixels = g.reshape(`${name}.pixels`, y, [0, 0, -1, 1]);
-    y = g.concat(`${name}.columns`, new Array<string>(fw).fill(pixels), 3);
-    y = g.reshape(fh > 1 ? `${name}.wide` : name, y, [0, 0, -1, width * fw]);
+    const pixels = g.reshape(named('pixels'), y, [0, 0, -1, 1]);
+    y = g.concat(named('columns'), new Array<string>(fw).fill(pixels), 3);
+    y = g.reshape(named(fh > 1 ? 'wide' : ''), y, [0, 0, -1, width * fw]);
   }
   if (fh > 1) {
-    const rows = g.concat(`${name}.rows`, new Array<string>(fh).fill(y), 3);
-    y = g.reshape(name, rows, [0, 0, -1, width * fw]);
+    const rows = g.concat(named('rows'), new Array<string>(fh).fill(y), 3);
+    y = g.reshape(named(''), rows, [0, 0, -1, width * fw]);
   }
   return y;
 }
+
+/** Names of the steps below a node's own name. */
+export const below =
+  (name: string) =>
+  (step: string): string =>
+    step === '' ? name : `${name}.${step}`;

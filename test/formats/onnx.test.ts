@@ -92,6 +92,21 @@ describe('shapes', () => {
     expect(Object.values(await net.forward(x))[0]!.shape).toEqual([2, 32]);
   });
 
+  it('are broadcast where two of them meet', async () => {
+    const y = await run({
+      nodes: [
+        { op: 'Mul', inputs: ['rows', 'columns'], outputs: ['table'] },
+        { op: 'Add', inputs: ['x', 'table'], outputs: ['y'] },
+      ],
+      tensors: [
+        { name: 'rows', shape: [4, 1], values: [1, 2, 3, 4] },
+        { name: 'columns', shape: [1, 4], values: [10, 20, 30, 40] },
+      ],
+      output: 'y',
+    });
+    y.data.forEach((v, i) => expect(v).toBeCloseTo(x.data[i]! + 10 * (1 + (Math.floor(i / 4) % 4)) * (1 + (i % 4)), 4));
+  });
+
   it('made for one picture take any batch', async () => {
     const y = await run({ ...one('Reshape', {}, [whole('s', 1, -1)]), input: [1, 2, 4, 4] });
     expect(y.shape).toEqual([2, 32]);
