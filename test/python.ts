@@ -14,6 +14,15 @@ export function hasTorch(): boolean {
   return torch;
 }
 
+let onnx: boolean | undefined;
+
+/** Is there a Python with onnx (Debian's python3-onnx)? Says so where not. */
+export function hasOnnx(): boolean {
+  onnx ??= spawnSync(PYTHON, ['-c', 'import onnx, numpy']).status === 0;
+  if (!onnx) console.log(`skipped: ${PYTHON} has no onnx`);
+  return onnx;
+}
+
 /** Runs a script to its end and returns what it printed. Throws with its error output. */
 export function python(script: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(PYTHON, [script, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 });

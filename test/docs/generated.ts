@@ -9,6 +9,7 @@ import { features } from '../../src/cli/commands/features.js';
 import { fit } from '../../src/cli/commands/fit.js';
 import { inspect } from '../../src/cli/commands/inspect.js';
 import { predict } from '../../src/cli/commands/predict.js';
+import { ONNX_OPERATORS } from '../../src/formats/onnx-claims.js';
 import { defaultAugment } from '../../src/data/augment.js';
 import { FINE_TUNE_DEFAULTS, FIT_DEFAULTS, FIXED } from '../../src/train/defaults.js';
 import type { Default } from '../../src/train/defaults.js';
@@ -75,6 +76,12 @@ export const GENERATED: Record<string, Record<string, string>> = {
     fixed: table(
       ['what', 'value'],
       (Object.keys(FIXED) as (keyof typeof FIXED)[]).map((name) => [KINDS[name], String(FIXED[name])]),
+    ),
+  },
+  'docs/formats.md': {
+    onnx: table(
+      ['operator', 'what of it'],
+      Object.entries(ONNX_OPERATORS).map(([name, limits]) => [`\`${name}\``, limits || 'all']),
     ),
   },
   'docs/command-line.md': {
