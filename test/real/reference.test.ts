@@ -43,6 +43,21 @@ describe.skipIf(!squeezenet)('SqueezeNet 1.1', () => {
     },
   );
 
+  it('gives the same bits from all four containers', async () => {
+    const image = readNpy(path.join(squeezenet!, 'reference', 'input_0.npy'));
+    const answers: Float32Array[] = [];
+    for (const file of [
+      'squeezenet1_1.safetensors',
+      'squeezenet1_1.pth',
+      'squeezenet1_1-legacy.pth',
+      'squeezenet1.1.onnx',
+    ]) {
+      using net = await load(path.join(squeezenet!, file));
+      answers.push(await scores(net, image));
+    }
+    for (const answer of answers.slice(1)) expect(answer).toEqual(answers[0]);
+  });
+
   it('sees a giant panda', async () => {
     const labels = readFileSync(sharedPath('data', 'test-photos', 'labels', 'labels1000.txt')!, 'utf8')
       .trim()
