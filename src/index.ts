@@ -36,7 +36,9 @@ export type { TensorReport } from './network/report.js';
 export { Summary } from './network/summary.js';
 export type { SummaryMemory, SummaryOptions, SummaryRow } from './network/summary.js';
 export { exportOnnx } from './network/export-onnx.js';
+export { exportTfjs } from './network/export-tfjs.js';
 export type { ExportOnnxOptions } from './network/export-onnx.js';
+export type { ExportTfjsOptions } from './network/export-tfjs.js';
 export type { SaveOptions } from './network/save.js';
 export type { ForwardOptions, GradientsResult, StepOptions, StepResult } from './network/lowlevel.js';
 export type {

@@ -47,7 +47,8 @@ export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Prom
     throw fail('a layers model (convert with --output_format=tfjs_layers_model)', `'${file.path}'`, 'a graph model');
   const stored = await readManifest(file, json.weightsManifest, options);
   const raw = new Map([...stored].map(([name, t]): [string, TensorEntry] => [name, { name, ...t }]));
-  const checkpoint = { path: file.path, format: 'tfjs' as const, tensors: raw, metadata: {}, aliases: new Map() };
+  const metadata = textsOf(json.userDefinedMetadata);
+  const checkpoint = { path: file.path, format: 'tfjs' as const, tensors: raw, metadata, aliases: new Map() };
   const weights = new ManifestWeights(stored);
   const topology = isObject(json.modelTopology) ? json.modelTopology : undefined;
   const described = topology && (isObject(topology.model_config) ? topology.model_config : topology);
@@ -59,13 +60,19 @@ export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Prom
     const version = typeof topology?.keras_version === 'string' ? topology.keras_version : undefined;
     const { graph, tensors, preprocessing, notes: more } = translate(model, weights, { version, mode: known?.mode });
     for (const name of weights.unread()) tensors.set(name, raw.get(name)!);
-    const named = { ...checkpoint, tensors, metadata: { name: model.name } };
+    const named = { ...checkpoint, tensors, metadata: { ...metadata, name: model.name } };
     const network = { name: model.name, graph, tensors, ...(preprocessing && { preprocessing }) };
     return { ...named, network: () => ({ ...network, notes: [...notes, ...more] }) };
   } catch (error) {
     if (!(error instanceof ThawError)) throw error;
     return withoutNetwork(checkpoint, error);
   }
+}
+
+/** What the file's maker has put beside the model; thaw's own are texts. */
+function textsOf(metadata: unknown): Record<string, string> {
+  const entries = Object.entries(isObject(metadata) ? metadata : {});
+  return Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
 }
 
 const fail = (what: string, subject: string, received: unknown): ThawError =>

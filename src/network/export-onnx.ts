@@ -2,11 +2,10 @@ import { open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { expected, ThawError } from '../errors.js';
 import { writeOnnx } from '../formats/onnx-export.js';
-import type { Piece } from '../formats/onnx-export.js';
+import { shapesOf, weightsOf } from './export-parts.js';
 import { writePortable } from './metadata.js';
 import type { Network } from './network.js';
 import { checkAborted } from './weights.js';
-import type { ValueDescription } from './types.js';
 
 /** Options of `exportOnnx`. */
 export interface ExportOnnxOptions {
@@ -39,7 +38,8 @@ export async function exportOnnx(
   }
   const metadata = { ...options.metadata, ...writePortable(net) };
   const pieces = writeOnnx(net.graph, await shapesOf(net, options.signal), metadata);
-  const tensors = await weights(net, pieces, options.signal);
+  const names = pieces.flatMap((piece) => (piece instanceof Uint8Array ? [] : [piece.tensor]));
+  const tensors = await weightsOf(net, names, options.signal);
   await writeBeside(path, async (file) => {
     for (const piece of pieces) {
       checkAborted(options.signal);
@@ -48,35 +48,6 @@ export async function exportOnnx(
   });
   const bytes = pieces.reduce((sum, piece) => sum + (piece instanceof Uint8Array ? piece.length : piece.bytes), 0);
   return { bytes };
-}
-
-/** Shapes of all values for one sample. Sizes that the graph leaves open are those that the network was made for. */
-async function shapesOf(net: Network, signal: AbortSignal | undefined): Promise<Map<string, ValueDescription>> {
-  const sizes: Record<string, number> = { N: 1, H: net.input?.height ?? 224, W: net.input?.width ?? 224 };
-  const inputs = Object.fromEntries(
-    net.graph.inputs.map(({ name, shape }) => [
-      name,
-      shape.map((size) => (typeof size === 'number' ? size : (sizes[size] ?? 1))),
-    ]),
-  );
-  await net.store.settled();
-  const request = { graph: net.graph, mode: 'infer', inputs };
-  const { reply } = await net.session.submit('compile', request, [], signal ? { signal } : {});
-  const { values } = reply as { values: ValueDescription[] };
-  const known = new Map(values.map((value) => [value.name, value]));
-  for (const { name, dtype } of net.graph.inputs) known.set(name, { name, dtype, shape: inputs[name]! });
-  return known;
-}
-
-/** All tensors that the file holds, as f32, by one command: no training step falls between two of them. */
-async function weights(
-  net: Network,
-  pieces: Piece[],
-  signal: AbortSignal | undefined,
-): Promise<Map<string, Uint8Array>> {
-  const names = pieces.flatMap((piece) => (piece instanceof Uint8Array ? [] : [piece.tensor]));
-  const { buffers } = await net.session.submit('get', { names, as: 'f32' }, [], signal ? { signal } : {});
-  return new Map(names.map((name, i) => [name, new Uint8Array(buffers[i]!)]));
 }
 
 async function writeBeside(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
