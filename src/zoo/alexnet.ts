@@ -15,6 +15,7 @@ const POOLINGS = [2, 5, 12];
 export const alexnets: Record<string, Recipe> = {
   alexnet: {
     trainedOn: 'imagenet',
+    mark: { first: 'features.0.weight', body: /^features\./, elements: 2446464 },
     write(g, image, { classes, channels }) {
       let x = image;
       let width = channels;

@@ -7,7 +7,7 @@ import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
 import { resnets } from './resnet.js';
 import { squeezenets } from './squeezenet.js';
-import type { Architecture, Config, Recipe } from './types.js';
+import type { Architecture, Config, Mark, Recipe } from './types.js';
 import { vggs } from './vgg.js';
 
 const RECIPES = new Map<string, Recipe>(
@@ -48,6 +48,11 @@ export function build(name: string, config: Config = {}): Architecture {
     preprocessing: preprocessingFor(recipe.trainedOn, channels),
     input: { channels, height: side, width: side },
   };
+}
+
+/** What tells each architecture's weights, in the order of `architectures`. */
+export function marks(): ReadonlyMap<string, Mark> {
+  return new Map([...RECIPES].map(([name, { mark }]) => [name, mark]));
 }
 
 /** First segments of the parameters' names, two where the first is a numbered sequence (`features.3`). */

@@ -27,10 +27,14 @@ function block(g: GraphBuilder, name: string, x: string, from: number, to: numbe
   return g.relu(`${name}.relu_1`, g.add(`${name}.add`, y, way));
 }
 
-/** `depth` layers with weights: three stages of (depth - 2) / 6 blocks, the first convolution and the last layer. */
-function cifarResnet(depth: number): Recipe {
+/**
+ * `depth` layers with weights: three stages of (depth - 2) / 6 blocks, the first convolution and the last layer.
+ * `elements`: see `Mark`.
+ */
+function cifarResnet(depth: number, elements: number): Recipe {
   return {
     trainedOn: 'cifar10',
+    mark: { first: 'conv1.weight', body: /^(conv1|bn1|layer[1-3])\./, elements },
     write(g, image, { classes, channels }) {
       let x = conv3x3(g, 'conv1', image, channels, 16, 1);
       x = g.relu('relu', g.batchNorm('bn1', x, 16));
@@ -50,6 +54,10 @@ function cifarResnet(depth: number): Recipe {
   };
 }
 
-export const cifarResnets: Record<string, Recipe> = Object.fromEntries(
-  [20, 32, 44, 56, 110].map((depth) => [`cifar_resnet${depth}`, cifarResnet(depth)]),
-);
+export const cifarResnets: Record<string, Recipe> = {
+  cifar_resnet20: cifarResnet(20, 270016),
+  cifar_resnet32: cifarResnet(32, 465344),
+  cifar_resnet44: cifarResnet(44, 660672),
+  cifar_resnet56: cifarResnet(56, 856000),
+  cifar_resnet110: cifarResnet(110, 1734976),
+};

@@ -52,6 +52,7 @@ function block(
 export const mobilenets: Record<string, Recipe> = {
   mobilenet_v2: {
     trainedOn: 'imagenet',
+    mark: { first: 'features.0.0.weight', body: /^features\./, elements: 2257120 },
     write(g, image, { classes, channels }) {
       let x = convNormRelu(g, 'features.0', image, { in: channels, out: FIRST, kernel: 3, stride: 2 });
       let width = FIRST;

@@ -1,5 +1,5 @@
-import { architectures, build } from './build.js';
-import type { Architecture } from './types.js';
+import { build, marks } from './build.js';
+import type { Architecture, Mark } from './types.js';
 
 export interface Recognised {
   name: string;
@@ -49,8 +49,6 @@ const OPTIONAL = /(^|\.)num_batches_tracked$/;
 const CHANNELS = [1, 3, 4];
 const MAX_PREFIXES = 16;
 
-let signatures: Signature[] | undefined;
-
 function signature({ name, graph, classifier, classes, features }: Architecture): Signature {
   const tensors = [...graph.parameters, ...graph.states];
   const headName = classifier.split('.')[0]!;
@@ -68,14 +66,64 @@ function signature({ name, graph, classifier, classes, features }: Architecture)
  * convolution (1, 3 or 4), a missing or foreign head, a prefix before all names, and tensors outside the body's stages.
  */
 export function recognise(tensors: Shapes): Recognised | Unrecognised {
-  signatures ??= architectures().map((name) => signature(build(name)));
+  const places = placesIn(tensors);
+  // A body that fits has just its elements, so that one network is built, and more only for the sentence of what is nearest.
+  const fitting = ofTheirSize(tensors, places);
+  const found = compared(tensors, fitting).find(({ faults }) => faults.length === 0);
+  return found ? describeMatch(tensors, found) : nearest(compared(tensors, places));
+}
+
+/** An architecture that a file may have, and what stands before its names there. */
+interface Place {
+  name: string;
+  mark: Mark;
+  prefix: string;
+}
+
+/** Wherever the file has the first convolution of an architecture. */
+function placesIn(tensors: Shapes): Place[] {
   const names = [...tensors.keys()];
-  const matches = signatures.flatMap((s) => prefixes(names, s.first).map((prefix) => compare(tensors, s, prefix)));
-  matches.sort(
+  const found = new Map<string, string[]>();
+  return [...marks()].flatMap(([name, mark]) => {
+    const before = found.get(mark.first) ?? prefixes(names, mark.first);
+    found.set(mark.first, before);
+    return before.map((prefix) => ({ name, mark, prefix }));
+  });
+}
+
+/** The places where the file has as many elements of such a body as the mark says. */
+function ofTheirSize(tensors: Shapes, places: Place[]): Place[] {
+  const sums = new Map<string, number>();
+  return places.filter(({ mark, prefix }) => {
+    const key = `${mark.first} ${mark.body.source} ${prefix}`;
+    const sum = sums.get(key) ?? elementsOf(tensors, mark, prefix);
+    sums.set(key, sum);
+    return sum === mark.elements;
+  });
+}
+
+function elementsOf(tensors: Shapes, { first, body }: Mark, prefix: string): number {
+  let sum = 0;
+  for (const [full, { shape }] of tensors) {
+    if (!full.startsWith(prefix)) continue;
+    const name = full.slice(prefix.length);
+    const counted = name !== first && body.test(name) && !OPTIONAL.test(name);
+    if (counted) sum += shape.reduce((product, size) => product * size, 1);
+  }
+  return sum;
+}
+
+/** The architectures compared with the file, best first. */
+function compared(tensors: Shapes, places: Place[]): Match[] {
+  const signatures = new Map<string, Signature>();
+  const matches = places.map(({ name, prefix }) => {
+    const own = signatures.get(name) ?? signature(build(name));
+    signatures.set(name, own);
+    return compare(tensors, own, prefix);
+  });
+  return matches.sort(
     (a, b) => a.faults.length - b.faults.length || b.fitting - a.fitting || a.prefix.length - b.prefix.length,
   );
-  const [best] = matches;
-  return best?.faults.length === 0 ? describeMatch(tensors, best) : nearest(matches);
 }
 
 /** What may stand before the network's names: whatever stands before the first convolution's, the shortest first. */

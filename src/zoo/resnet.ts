@@ -13,6 +13,8 @@ interface Variant {
   groups?: number;
   /** Channels of a group in the first stage, where a stage's planes are 64. */
   groupWidth?: number;
+  /** See `Mark`. */
+  elements: number;
 }
 
 interface Block {
@@ -63,10 +65,11 @@ function bottleneck(g: GraphBuilder, x: string, b: Block): string {
   return join(g, b, out, x, y, 'relu_2');
 }
 
-function resnet({ block, depths, groups = 1, groupWidth = 64 }: Variant): Recipe {
+function resnet({ block, depths, groups = 1, groupWidth = 64, elements }: Variant): Recipe {
   const [writeBlock, expansion] = block === 'basic' ? [basic, 1] : [bottleneck, 4];
   return {
     trainedOn: 'imagenet',
+    mark: { first: 'conv1.weight', body: /^(conv1|bn1|layer[1-4])\./, elements },
     write(g, image, { classes, channels }) {
       let x = g.conv2d('conv1', image, {
         ...{ in: channels, out: 64, kernel: 7, stride: 2, padding: 3 },
@@ -93,14 +96,26 @@ function resnet({ block, depths, groups = 1, groupWidth = 64 }: Variant): Recipe
 }
 
 export const resnets: Record<string, Recipe> = {
-  resnet18: resnet({ block: 'basic', depths: [2, 2, 2, 2] }),
-  resnet34: resnet({ block: 'basic', depths: [3, 4, 6, 3] }),
-  resnet50: resnet({ block: 'bottleneck', depths: [3, 4, 6, 3] }),
-  resnet101: resnet({ block: 'bottleneck', depths: [3, 4, 23, 3] }),
-  resnet152: resnet({ block: 'bottleneck', depths: [3, 8, 36, 3] }),
-  wide_resnet50_2: resnet({ block: 'bottleneck', depths: [3, 4, 6, 3], groupWidth: 128 }),
-  wide_resnet101_2: resnet({ block: 'bottleneck', depths: [3, 4, 23, 3], groupWidth: 128 }),
-  resnext50_32x4d: resnet({ block: 'bottleneck', depths: [3, 4, 6, 3], groups: 32, groupWidth: 4 }),
-  resnext101_32x8d: resnet({ block: 'bottleneck', depths: [3, 4, 23, 3], groups: 32, groupWidth: 8 }),
-  resnext101_64x4d: resnet({ block: 'bottleneck', depths: [3, 4, 23, 3], groups: 64, groupWidth: 4 }),
+  resnet18: resnet({ elements: 11176704, block: 'basic', depths: [2, 2, 2, 2] }),
+  resnet34: resnet({ elements: 21292288, block: 'basic', depths: [3, 4, 6, 3] }),
+  resnet50: resnet({ elements: 23551744, block: 'bottleneck', depths: [3, 4, 6, 3] }),
+  resnet101: resnet({ elements: 42596096, block: 'bottleneck', depths: [3, 4, 23, 3] }),
+  resnet152: resnet({ elements: 58285824, block: 'bottleneck', depths: [3, 8, 36, 3] }),
+  wide_resnet50_2: resnet({ elements: 66893056, block: 'bottleneck', depths: [3, 4, 6, 3], groupWidth: 128 }),
+  wide_resnet101_2: resnet({ elements: 124966144, block: 'bottleneck', depths: [3, 4, 23, 3], groupWidth: 128 }),
+  resnext50_32x4d: resnet({ elements: 23038720, block: 'bottleneck', depths: [3, 4, 6, 3], groups: 32, groupWidth: 4 }),
+  resnext101_32x8d: resnet({
+    elements: 86935808,
+    block: 'bottleneck',
+    depths: [3, 4, 23, 3],
+    groups: 32,
+    groupWidth: 8,
+  }),
+  resnext101_64x4d: resnet({
+    elements: 81599744,
+    block: 'bottleneck',
+    depths: [3, 4, 23, 3],
+    groups: 64,
+    groupWidth: 4,
+  }),
 };

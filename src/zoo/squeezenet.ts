@@ -9,6 +9,8 @@ type Part = 'pool' | number;
 interface Variant {
   first: { out: number; kernel: number };
   parts: Part[];
+  /** See `Mark`. */
+  elements: number;
 }
 
 const init = { weightInit: kaimingUniformIn, biasInit: zeros };
@@ -26,9 +28,10 @@ function fire(g: GraphBuilder, name: string, x: string, from: number, squeezed: 
   return g.concat(`${name}.cat`, [expand(1), expand(3)]);
 }
 
-function squeezenet({ first, parts }: Variant): Recipe {
+function squeezenet({ first, parts, elements }: Variant): Recipe {
   return {
     trainedOn: 'imagenet',
+    mark: { first: 'features.0.weight', body: /^features\./, elements },
     write(g, image, { classes, channels }) {
       let x = g.relu('features.1', g.conv2d('features.0', image, { in: channels, ...first, stride: 2, ...init }));
       let width = first.out;
@@ -55,9 +58,11 @@ export const squeezenets: Record<string, Recipe> = {
   squeezenet1_0: squeezenet({
     first: { out: 96, kernel: 7 },
     parts: ['pool', 16, 16, 32, 'pool', 32, 48, 48, 64, 'pool', 64],
+    elements: 721312,
   }),
   squeezenet1_1: squeezenet({
     first: { out: 64, kernel: 3 },
     parts: ['pool', 16, 16, 'pool', 32, 32, 'pool', 48, 48, 64, 64],
+    elements: 720768,
   }),
 };

@@ -56,10 +56,21 @@ export interface Written {
   bodyChannels: number;
 }
 
+/** Tells a body's weights by their names and sizes, with no graph built. */
+export interface Mark {
+  /** Weight of the first convolution. */
+  first: string;
+  /** Matches the names of the body's tensors, and none of the head's. */
+  body: RegExp;
+  /** Elements of those tensors together, but for the first convolution's weight and counters of batches. */
+  elements: number;
+}
+
 /** One row of the zoo. */
 export interface Recipe {
   /** Writes the network that reads `image`. */
   write(g: GraphBuilder, image: string, config: { classes: number; channels: number }): Written;
+  mark: Mark;
   /** What the published weights were trained on: 1000 classes at 224 x 224, or 10 at 32 x 32. */
   trainedOn: 'imagenet' | 'cifar10';
 }

@@ -4,10 +4,11 @@ import type { Recipe } from './types.js';
 
 const WIDTHS = [64, 128, 256, 512, 512];
 
-/** `depths`: convolutions before each of the five poolings. */
-function vgg(depths: number[], batchNorm: boolean): Recipe {
+/** `depths`: convolutions before each of the five poolings; `elements`: see `Mark`. */
+function vgg(depths: number[], batchNorm: boolean, elements: number): Recipe {
   return {
     trainedOn: 'imagenet',
+    mark: { first: 'features.0.weight', body: /^features\./, elements },
     write(g, image, { classes, channels }) {
       let x = image;
       let width = channels;
@@ -38,16 +39,13 @@ function vgg(depths: number[], batchNorm: boolean): Recipe {
   };
 }
 
-const DEPTHS: Record<string, number[]> = {
-  vgg11: [1, 1, 2, 2, 2],
-  vgg13: [2, 2, 2, 2, 2],
-  vgg16: [2, 2, 3, 3, 3],
-  vgg19: [2, 2, 4, 4, 4],
+export const vggs: Record<string, Recipe> = {
+  vgg11: vgg([1, 1, 2, 2, 2], false, 9218752),
+  vgg11_bn: vgg([1, 1, 2, 2, 2], true, 9229760),
+  vgg13: vgg([2, 2, 2, 2, 2], false, 9403264),
+  vgg13_bn: vgg([2, 2, 2, 2, 2], true, 9415040),
+  vgg16: vgg([2, 2, 3, 3, 3], false, 14712960),
+  vgg16_bn: vgg([2, 2, 3, 3, 3], true, 14729856),
+  vgg19: vgg([2, 2, 4, 4, 4], false, 20022656),
+  vgg19_bn: vgg([2, 2, 4, 4, 4], true, 20044672),
 };
-
-export const vggs: Record<string, Recipe> = Object.fromEntries(
-  Object.entries(DEPTHS).flatMap(([name, depths]) => [
-    [name, vgg(depths, false)],
-    [`${name}_bn`, vgg(depths, true)],
-  ]),
-);

@@ -1,7 +1,13 @@
-import { describe, expect, it } from 'vitest';
-import { openCheckpoint } from '../../src/formats/checkpoint.js';
+import { describe, expect, it, vi } from 'vitest';
+import { elements, openCheckpoint } from '../../src/formats/checkpoint.js';
+import { marks } from '../../src/zoo/build.js';
 import { architectures, build, recognise, type Config } from '../../src/zoo/index.js';
 import { sharedPath } from '../shared.js';
+
+vi.mock(import('../../src/zoo/build.js'), async (original) => {
+  const actual = await original();
+  return { ...actual, build: vi.fn(actual.build) };
+});
 
 type Tensors = Map<string, { shape: number[] }>;
 
@@ -26,6 +32,28 @@ describe.each(architectures())('recognise %s', (name) => {
     expect(recognise(tensorsOf(name, { classes: 3 }))).toEqual({ ...plain, classes: 3 });
     expect(recognise(tensorsOf(name, { channels: 1 }))).toEqual({ ...plain, channels: 1 });
     expect(recognise(tensorsOf(name, { channels: 4, classes: 1 }))).toEqual({ ...plain, channels: 4, classes: 1 });
+  });
+
+  it('by building no other network', () => {
+    const files = [tensorsOf(name), renamed(tensorsOf(name, { classes: 3, channels: 1 }), (n) => `backbone.${n}`)];
+    for (const file of files) {
+      vi.mocked(build).mockClear();
+      recognise(file);
+      expect(vi.mocked(build).mock.calls.map(([built]) => built)).toEqual([name]);
+    }
+  });
+
+  it('by a mark that is of its body and of nothing else', () => {
+    const { first, body, elements: marked } = marks().get(name)!;
+    const { graph } = build(name);
+    const all = [...graph.parameters, ...graph.states];
+    const stages = new Set(all.map((t) => t.name.split('.')[0]!).filter((stage) => stage !== head));
+    expect(first).toBe(graph.parameters[0]!.name);
+    for (const { name: own } of all) expect(body.test(own), own).toBe(!own.startsWith(`${head}.`));
+    // A layer outside of all stages is another network's, and no part of the sum.
+    for (const stage of stages) expect(body.test(`${stage}x.weight`) || body.test(`x${stage}.weight`)).toBe(false);
+    const counted = all.filter((t) => body.test(t.name) && t.name !== first && !t.name.endsWith('tracked'));
+    expect(counted.reduce((sum, { shape }) => sum + elements(shape), 0)).toBe(marked);
   });
 
   it('without its last layer, without its head, with a foreign head', () => {
