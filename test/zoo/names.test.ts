@@ -13,6 +13,9 @@ interface Listed {
   std: number;
 }
 
+/** Mean of what an initialiser draws. */
+const average = (init: Initialiser): number => (init.kind === 'constant' ? init.value : init.kind === 'ones' ? 1 : 0);
+
 /** Standard deviation of what an initialiser draws for a tensor of this shape; fans as PyTorch counts them. */
 function deviation(init: Initialiser, shape: number[]): number {
   if (init.kind === 'normal') return init.std;
@@ -41,10 +44,8 @@ describe.skipIf(!hasTorch())("torchvision's networks", () => {
     for (const { name: key, shape, init } of graph.parameters) {
       const { mean, std } = torch.get(key)!;
       const own = deviation(init, shape);
-      // A sample of n values estimates the deviation to about 1 / sqrt(2 n).
-      const tolerance = own * (5 / Math.sqrt(elements(shape)) + 1e-6);
-      expect(Math.abs(own - std), `${key} deviation`).toBeLessThanOrEqual(tolerance);
-      expect(Math.abs((init.kind === 'ones' ? 1 : 0) - mean), `${key} mean`).toBeLessThanOrEqual(tolerance);
+      expect(Math.abs(own - std), `${key} deviation`).toBeLessThanOrEqual(1e-6 * own);
+      expect(Math.abs(average(init) - mean), `${key} mean`).toBeLessThanOrEqual(1e-6 * Math.abs(mean));
     }
   });
 });
