@@ -1,6 +1,7 @@
 import { expected } from '../errors.js';
 import { openCheckpoint } from '../formats/checkpoint.js';
 import type { GraphDescription } from '../graph/types.js';
+import { respelled } from '../zoo/index.js';
 import { assemble, checkOptions } from './assemble.js';
 import type { NetworkOptions } from './assemble.js';
 import { adaptWeights, changeChannels, changePreprocessing } from './channels.js';
@@ -46,7 +47,7 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   checkPath(file);
   checkOptions(options);
   checkAborted(options.signal);
-  const checkpoint = await openCheckpoint(file, { signal: options.signal, weights: options.weights });
+  const checkpoint = respelled(await openCheckpoint(file, { signal: options.signal, weights: options.weights }));
   const own = options.architecture === undefined ? checkpoint.network?.() : undefined;
   const design = own ? fromFile(checkpoint, own) : designOf(checkpoint, options.architecture, options.labels?.length);
   const matching = matchTensors(own ? { ...checkpoint, tensors: own.tensors } : checkpoint, design.graph, {

@@ -3,6 +3,7 @@ import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';
 import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
+import { densenets } from './densenet.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
 import { resnets } from './resnet.js';
@@ -11,7 +12,11 @@ import type { Architecture, Config, Mark, Recipe } from './types.js';
 import { vggs } from './vgg.js';
 
 const RECIPES = new Map<string, Recipe>(
-  Object.entries({ ...alexnets, ...vggs, ...resnets, ...squeezenets, ...mobilenets, ...cifarResnets }),
+  Object.entries({
+    ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
+    // What torchvision has not.
+    ...cifarResnets,
+  }),
 );
 
 /** Names that `build` knows: torchvision's, and `cifar_resnet20` to `cifar_resnet110`. */
@@ -37,7 +42,7 @@ export function build(name: string, config: Config = {}): Architecture {
   const image = g.input('image', 'f32', ['N', channels, 'H', 'W']);
   const { scores, ...facts } = recipe.write(g, image, { classes, channels });
   const graph = g.build([scores]);
-  const side = imagenet ? 224 : 32;
+  const side = imagenet ? (recipe.pictures?.crop ?? 224) : 32;
   return {
     name,
     config: { classes, channels },
@@ -45,7 +50,7 @@ export function build(name: string, config: Config = {}): Architecture {
     classes,
     ...facts,
     layers: stages(graph),
-    preprocessing: preprocessingFor(recipe.trainedOn, channels),
+    preprocessing: preprocessingFor(recipe, channels),
     input: { channels, height: side, width: side },
   };
 }

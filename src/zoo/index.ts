@@ -1,4 +1,5 @@
 /** Architectures as functions from their configuration to a graph, and how to tell them by their tensors. */
 export { architectures, build } from './build.js';
 export { recognise, type Recognised, type Unrecognised } from './recognise.js';
+export { respelled } from './spelling.js';
 export type { Architecture, Config, Preprocessing } from './types.js';

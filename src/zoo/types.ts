@@ -56,6 +56,16 @@ export interface Written {
   bodyChannels: number;
 }
 
+/** How pictures are shown to published weights, where that is not the usual; mean and deviation for RGB. */
+export interface Pictures {
+  resize: number;
+  crop: number;
+  interpolation: 'bilinear' | 'bicubic';
+  /** Default: ImageNet's. */
+  mean?: readonly [number, number, number];
+  std?: readonly [number, number, number];
+}
+
 /** Tells a body's weights by their names and sizes, with no graph built. */
 export interface Mark {
   /** Weight of the first convolution. */
@@ -71,6 +81,8 @@ export interface Recipe {
   /** Writes the network that reads `image`. */
   write(g: GraphBuilder, image: string, config: { classes: number; channels: number }): Written;
   mark: Mark;
+  /** Default: shorter side 256, the middle 224. Of several published weights, those of the first release. */
+  pictures?: Pictures;
   /** What the published weights were trained on: 1000 classes at 224 x 224, or 10 at 32 x 32. */
   trainedOn: 'imagenet' | 'cifar10';
 }

@@ -24,6 +24,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from torchvision.ops import StochasticDepth
+
 from corners import leave_corners, margin
 from networks import make
 
@@ -33,6 +35,10 @@ LARGE = 1 << 24
 CLASSES = 10
 FAR = 16.0  # from every corner, in float32's usual errors; a pool's maxima may be closer in a first batch
 TRIES = 20
+# Height and width of the pictures, by the beginning of a name; the others get 33 x 41. Odd and unequal sides, and as small
+# as the network allows: with fewer pixels in its last layers batch norms would magnify a single rounding a thousand times,
+# and those of two numbers have no gradient but rounding.
+SIZES = {"alexnet": (65, 73), "cifar": (17, 21), "mobilenet_v2": (65, 73), "densenet": (65, 73)}
 
 
 @contextlib.contextmanager
@@ -97,7 +103,7 @@ def calibrate(net, norms, shape):
 def set_mode(net, mode):
     net.train(mode == "train")
     for module in net.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, (nn.Dropout, StochasticDepth)):
             module.eval()
 
 
@@ -195,10 +201,8 @@ def write_safetensors(path, tensors):
 
 def write_reference(folder, name):
     torch.manual_seed(11)
-    # Odd and unequal sides, and as small as the network allows; with fewer pixels in its last layers the batch norms of
-    # MobileNetV2 would magnify a single rounding a thousand times.
-    small, larger = (2, 3, 33, 41), (2, 3, 65, 73)
-    shape = (2, 3, 17, 21) if name.startswith("cifar") else larger if name in ("alexnet", "mobilenet_v2") else small
+    height, width = next((size for start, size in SIZES.items() if name.startswith(start)), (33, 41))
+    shape = (2, 3, height, width)
     with undrawn():
         single = make(name, num_classes=CLASSES)
     norms = randomise(folder, single)

@@ -1,0 +1,36 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { safetensorsHeader } from '../../src/formats/checkpoint.js';
+import { load } from '../../src/network/load.js';
+import { build, type Config } from '../../src/zoo/index.js';
+import { temporaryFolder } from '../python.js';
+
+const ends: (() => void)[] = [];
+afterEach(() => ends.splice(0).forEach((end) => end()));
+
+/** A file with the network's tensors, all zero, under other names. */
+async function fileOf(name: string, config: Config, rename = (tensor: string): string => tensor): Promise<string> {
+  const { graph } = build(name, config);
+  const tensors = [...graph.parameters, ...graph.states].map(({ name: tensor, shape, dtype }) => ({
+    ...{ name: rename(tensor), shape },
+    dtype: dtype === 'i64' ? ('I64' as const) : ('F32' as const),
+  }));
+  const bytes = tensors.reduce((sum, t) => sum + (t.dtype === 'I64' ? 8 : 4) * t.shape.reduce((a, b) => a * b, 1), 0);
+  const { path, remove } = temporaryFolder();
+  ends.push(remove);
+  const file = join(path, 'weights.safetensors');
+  await writeFile(file, Buffer.concat([safetensorsHeader(tensors, {}), Buffer.alloc(bytes)]));
+  return file;
+}
+
+describe('load', () => {
+  it("reads torchvision's old names of DenseNet's layers", async () => {
+    const old = (name: string): string => name.replace(/(denselayer\d+\.(?:norm|conv))([12])\./, '$1.$2.');
+    const net = await load(await fileOf('densenet121', { classes: 2 }, old));
+    ends.push(() => net.dispose());
+    expect(net.name).toBe('densenet121');
+    expect(net.loadReport.initialised).toEqual([]);
+    expect(net.loadReport.loaded.map(({ name }) => name)).toContain('features.denseblock1.denselayer1.norm1.weight');
+  });
+});
