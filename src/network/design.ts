@@ -100,9 +100,9 @@ export function designOf(
 function recognised(file: Checkpoint, outputs: number | undefined): Design {
   const found = recognise(file.tensors);
   if (!('name' in found)) throw unknown(file, found);
-  const { name, channels, headMissing, prefix } = found;
+  const { name, channels, headMissing, prefix, auxiliary } = found;
   const classes = headMissing ? outputs : found.classes;
-  const design = fromArchitecture(build(name, { ...(classes && { classes }), channels }));
+  const design = fromArchitecture(build(name, { ...(classes && { classes }), channels, auxiliary }));
   return { ...design, prefix, optional: headMissing ? headTensors(design) : design.optional };
 }
 

@@ -59,21 +59,27 @@ const RULES: Record<string, Rule> = {
   adaptive_average_pool: (x, node) => [x[0]!, ...ints(node, 'output_size')],
   global_average_pool: (x) => [x[0]!, 1, 1],
   global_max_pool: (x) => [x[0]!, 1, 1],
-  flatten: (x, node) => ((node.attrs?.start ?? 1) === 1 ? [x.reduce((product, size) => product * size, 1)] : undefined),
+  flatten: (x, node) => ((node.attrs?.start ?? 1) === 1 ? [product(x)] : undefined),
   concat: (x, node, _graph, known) => {
     const parts = node.inputs.map((name) => known.get(name ?? ''));
-    if (node.attrs?.axis !== 1 || parts.some((part) => !part)) return undefined;
-    return [parts.reduce((sum, part) => sum + part![0]!, 0), ...x.slice(1)];
+    const axis = Number(node.attrs?.axis) - 1;
+    if (!(axis in x) || parts.some((part) => !part)) return undefined;
+    const sizes = parts.map((part) => part![axis]!);
+    const joined = sizes.includes(0) ? 0 : sizes.reduce((sum, size) => sum + size);
+    return x.map((size, i) => (i === axis ? joined : size));
   },
   slice: (x, node) => sliced(x, node),
+  reshape: (x, node) => reshaped(x, ints(node, 'shape')),
+  transpose: (x, node) => {
+    const [first, ...perm] = ints(node, 'perm');
+    return first === 0 ? perm.map((axis) => x[axis - 1]!) : undefined;
+  },
   reduce: (x, node) => {
     const axes = ints(node, 'axes');
     if (node.attrs?.keepdims === true) return x.map((size, i) => (axes.includes(i + 1) ? 1 : size));
     return x.filter((_, i) => !axes.includes(i + 1) && !axes.includes(i - x.length));
   },
   // These put features where only a full inference can follow them.
-  reshape: () => undefined,
-  transpose: () => undefined,
   matmul: () => undefined,
   embedding: () => undefined,
   pad: (x, node) => {
@@ -105,6 +111,17 @@ function windows(x: number[], node: NodeDescription, kernel: number[]): number[]
     return (count - 1) * step >= size + before ? count - 1 : count;
   });
 }
+
+/** Of a reshape that leaves the samples apart: 0 keeps a size at its place, -1 is what is left. */
+function reshaped(x: number[], [first, ...shape]: number[]): number[] | undefined {
+  if (first !== 0) return undefined;
+  const sizes = shape.map((size, i) => (size === 0 ? (x[i] ?? 0) : size));
+  const known = sizes.filter((size) => size !== -1);
+  const left = [...x, ...known].includes(0) ? 0 : product(x) / product(known);
+  return sizes.map((size) => (size === -1 ? left : size));
+}
+
+const product = (sizes: number[]): number => sizes.reduce((all, size) => all * size, 1);
 
 function sliced(x: number[], node: NodeDescription): number[] | undefined {
   const { axis, start, end, step = 1 } = (node.attrs ?? {}) as Record<string, number>;

@@ -33,6 +33,7 @@ export function build(name: string, config: Config = {}): Architecture {
   if (!recipe) throw expected('ERR_ARCHITECTURE', `one of ${architectures().join(', ')}`, 'architecture', name);
   const imagenet = recipe.trainedOn === 'imagenet';
   const { classes = imagenet ? 1000 : 10, channels = 3 } = config;
+  const auxiliary = config.auxiliary === true && recipe.auxiliary !== undefined;
   if (!Number.isSafeInteger(classes) || classes < 1) {
     throw expected('ERR_OPTION', 'a whole number from 1 on', 'classes', classes);
   }
@@ -40,12 +41,12 @@ export function build(name: string, config: Config = {}): Architecture {
     throw expected('ERR_OPTION', '1, 3 or 4', 'channels', channels);
   const g = new GraphBuilder();
   const image = g.input('image', 'f32', ['N', channels, 'H', 'W']);
-  const { scores, ...facts } = recipe.write(g, image, { classes, channels });
+  const { scores, ...facts } = recipe.write(g, image, { classes, channels, auxiliary });
   const graph = g.build([scores]);
   const side = imagenet ? (recipe.pictures?.crop ?? 224) : 32;
   return {
     name,
-    config: { classes, channels },
+    config: { classes, channels, ...(auxiliary && { auxiliary }) },
     graph,
     classes,
     ...facts,
@@ -55,13 +56,18 @@ export function build(name: string, config: Config = {}): Architecture {
   };
 }
 
+/** Modules of an architecture's auxiliary heads, each with the layer that gives its scores; none: {}. */
+export function auxiliaryHeads(name: string): Record<string, string> {
+  return RECIPES.get(name)?.auxiliary ?? {};
+}
+
 /** What tells each architecture's weights, in the order of `architectures`. */
 export function marks(): ReadonlyMap<string, Mark> {
   return new Map([...RECIPES].map(([name, { mark }]) => [name, mark]));
 }
 
-/** First segments of the parameters' names, two where the first is a numbered sequence (`features.3`). */
+/** First segments of the parameters' names; two where the first is a sequence (`features.3`, `trunk_output.block2`). */
 function stages({ parameters }: GraphDescription): string[] {
-  const names = parameters.map(({ name }) => /^(features|classifier)\.\d+|^\w+/.exec(name)![0]);
-  return [...new Set(names)];
+  const stage = /^((features|layers|trunk_output|blocks)\.\w+|classifier\.\d+|\w+)/;
+  return [...new Set(parameters.map(({ name }) => stage.exec(name)![0]))];
 }

@@ -1,4 +1,4 @@
-import { build, marks } from './build.js';
+import { auxiliaryHeads, build, marks } from './build.js';
 import type { Architecture, Mark } from './types.js';
 
 export interface Recognised {
@@ -11,6 +11,8 @@ export interface Recognised {
   headMissing: boolean;
   /** What stands before every name of the network in the file: '', 'backbone.', 'module.model.', … */
   prefix: string;
+  /** Present where the file has all tensors of the auxiliary heads, for as many classes (`Config.auxiliary`). */
+  auxiliary?: true;
 }
 
 export interface Unrecognised {
@@ -163,7 +165,21 @@ function describeMatch(tensors: Shapes, { signature, prefix }: Match): Recognise
   const rank = head.get(classifierWeight)!.length;
   const fitting = weight?.length === rank && weight[1] === features && weight.slice(2).every((size) => size === 1);
   const classes = fitting && weight[0]! > 0 ? weight[0]! : signature.classes;
-  return { name, classes, channels, headMissing: !fitting, prefix };
+  const auxiliary = hasAuxiliary(tensors, name, classes, prefix);
+  return { name, classes, channels, headMissing: !fitting, prefix, ...(auxiliary && { auxiliary }) };
+}
+
+function hasAuxiliary(tensors: Shapes, name: string, classes: number, prefix: string): boolean {
+  const modules = Object.keys(auxiliaryHeads(name));
+  if (modules.length === 0) return false;
+  const { graph } = build(name, { classes, auxiliary: true });
+  const wanted = [...graph.parameters, ...graph.states].filter(
+    (tensor) => modules.includes(tensor.name.split('.')[0]!) && !OPTIONAL.test(tensor.name),
+  );
+  return wanted.every(({ name: own, shape }) => {
+    const found = tensors.get(prefix + own)?.shape;
+    return found !== undefined && fits(found, shape, false);
+  });
 }
 
 const SHOWN = 3;

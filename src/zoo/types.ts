@@ -22,13 +22,19 @@ export interface Config {
   classes?: number | undefined;
   /** Channels of the first convolution: 1, 3 or 4; default 3. */
   channels?: number | undefined;
+  /**
+   * Also the heads beside the last one that Inception v3 and GoogLeNet were trained with; default false, and nothing to
+   * other networks. Their scores are values (`AuxLogits.fc`; `aux1.fc2`, `aux2.fc2`) and no outputs: `predict` and `fit`
+   * pass them by, a loss of one's own may read them.
+   */
+  auxiliary?: boolean | undefined;
 }
 
 /** A network of the zoo. Names of nodes and parameters are those of the published PyTorch implementation. */
 export interface Architecture {
   name: string;
   /** `build(name, config)` makes the same again. */
-  config: { classes: number; channels: number };
+  config: { classes: number; channels: number; auxiliary?: true };
   /** One input `image` [N, channels, H, W] and one output [N, classes]. */
   graph: GraphDescription;
   /** The module that gives the scores: 'fc', 'classifier.6', … */
@@ -79,10 +85,12 @@ export interface Mark {
 /** One row of the zoo. */
 export interface Recipe {
   /** Writes the network that reads `image`. */
-  write(g: GraphBuilder, image: string, config: { classes: number; channels: number }): Written;
+  write(g: GraphBuilder, image: string, config: { classes: number; channels: number; auxiliary: boolean }): Written;
   mark: Mark;
   /** Default: shorter side 256, the middle 224. Of several published weights, those of the first release. */
   pictures?: Pictures;
+  /** Modules of heads beside the last one, each with the layer that gives its scores. */
+  auxiliary?: Record<string, string>;
   /** What the published weights were trained on: 1000 classes at 224 x 224, or 10 at 32 x 32. */
   trainedOn: 'imagenet' | 'cifar10';
 }

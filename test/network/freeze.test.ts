@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
-import { fromGraph } from '../../src/network/create.js';
+import { create, fromGraph } from '../../src/network/create.js';
 import { matchesName, nearest } from '../../src/network/patterns.js';
+import { architectures, build } from '../../src/zoo/index.js';
 import { FakeSession } from './fake-session.js';
 import { tinyResNet } from './graphs.js';
 
@@ -145,5 +146,18 @@ describe('the lock of a fit', () => {
     lock.release();
     n.unfreeze('fc');
     expect(n.busy).toBe(null);
+  });
+});
+
+describe('a stage of the zoo', () => {
+  it.each(architectures())('%s: what lies behind it still trains', async (name) => {
+    const { layers, graph } = build(name);
+    const middle = layers.length >> 1;
+    const n = (await create(name)).freeze({ until: layers[middle]! });
+    const behind = layers.slice(middle + 1);
+    const expected = graph.parameters.map((t) => t.name).filter((t) => behind.some((stage) => matchesName(stage, t)));
+    expect(behind.length).toBeGreaterThan(0);
+    expect([...n.trainable].sort()).toEqual(expected.sort());
+    n.dispose();
   });
 });

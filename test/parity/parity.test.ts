@@ -17,7 +17,9 @@ const SCRIPT = fileURLToPath(new URL('reference.py', import.meta.url));
 const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resnet20'];
 
 /** Of these families, by the beginning of their names, only the smallest is measured: the others differ in sizes alone. */
-const SMALLEST: Record<string, string> = { densenet: 'densenet121' };
+const SMALLEST: Record<string, string> = {
+  ...{ densenet: 'densenet121' },
+};
 const measured = architectures().filter((name) => {
   const family = Object.keys(SMALLEST).find((start) => name.startsWith(start));
   return !family || SMALLEST[family] === name;

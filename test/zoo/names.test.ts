@@ -33,7 +33,7 @@ describe.skipIf(!hasTorch())("torchvision's networks", () => {
   }, 300_000);
 
   it.each(architectures())('%s: same names, shapes, order of parameters, and start', (name) => {
-    const { graph } = build(name);
+    const { graph } = build(name, { auxiliary: true });
     const listed = listing[name]!;
     // torchvision registers a block's downsample behind its other layers, as the graph does.
     const shapes = (tensors: { name: string; shape: number[] }[]): unknown[] =>

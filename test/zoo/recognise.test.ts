@@ -39,7 +39,7 @@ describe.each(architectures())('recognise %s', (name) => {
     for (const file of files) {
       vi.mocked(build).mockClear();
       recognise(file);
-      expect(vi.mocked(build).mock.calls.map(([built]) => built)).toEqual([name]);
+      expect(new Set(vi.mocked(build).mock.calls.map(([built]) => built))).toEqual(new Set([name]));
     }
   });
 
