@@ -7,6 +7,7 @@ import { densenets } from './densenet.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
 import { resnets } from './resnet.js';
+import { shufflenets } from './shufflenet.js';
 import { squeezenets } from './squeezenet.js';
 import type { Architecture, Config, Mark, Recipe } from './types.js';
 import { vggs } from './vgg.js';
@@ -14,6 +15,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
+    ...{ ...shufflenets },
     // What torchvision has not.
     ...cifarResnets,
   }),

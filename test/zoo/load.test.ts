@@ -33,4 +33,17 @@ describe('load', () => {
     expect(net.loadReport.initialised).toEqual([]);
     expect(net.loadReport.loaded.map(({ name }) => name)).toContain('features.denseblock1.denselayer1.norm1.weight');
   });
+
+  it.each(['shufflenet_v2_x0_5'])('%s takes a new head', async (name) => {
+    const net = await load(await fileOf(name, { classes: 3 }));
+    ends.push(() => net.dispose());
+    net.freeze();
+    net.replaceHead({ labels: ['a', 'b'] });
+    const image = { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] };
+    const [scores] = Object.values(await net.forward({ image }));
+    expect(scores!.shape).toEqual([1, 2]);
+    net.replaceHead({ labels: ['a', 'b', 'c'], preset: 'fastai' });
+    const [deeper] = Object.values(await net.forward({ image }));
+    expect(deeper!.shape).toEqual([1, 3]);
+  });
 });
