@@ -4,6 +4,7 @@ import type { GraphDescription } from '../graph/types.js';
 import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
 import { densenets } from './densenet.js';
+import { mnasnets } from './mnasnet.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
 import { resnets } from './resnet.js';
@@ -15,7 +16,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
-    ...{ ...shufflenets },
+    ...{ ...shufflenets, ...mnasnets },
     // What torchvision has not.
     ...cifarResnets,
   }),
