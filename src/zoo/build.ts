@@ -5,6 +5,7 @@ import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
 import { densenets } from './densenet.js';
 import { mnasnets } from './mnasnet.js';
+import { mobilenetV3s } from './mobilenet-v3.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
 import { resnets } from './resnet.js';
@@ -16,7 +17,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
-    ...{ ...shufflenets, ...mnasnets },
+    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets },
     // What torchvision has not.
     ...cifarResnets,
   }),

@@ -19,7 +19,7 @@ const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resne
 /** Of these families, by the beginning of their names, only the smallest is measured: the others differ in sizes alone. */
 const SMALLEST: Record<string, string> = {
   ...{ densenet: 'densenet121' },
-  ...{ mnasnet: 'mnasnet0_5' },
+  ...{ mnasnet: 'mnasnet0_5', mobilenet_v3: 'mobilenet_v3_small' },
   ...{ shufflenet: 'shufflenet_v2_x0_5' },
 };
 const measured = architectures().filter((name) => {
