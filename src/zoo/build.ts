@@ -8,6 +8,7 @@ import { mnasnets } from './mnasnet.js';
 import { mobilenetV3s } from './mobilenet-v3.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
+import { regnets } from './regnet.js';
 import { resnets } from './resnet.js';
 import { shufflenets } from './shufflenet.js';
 import { squeezenets } from './squeezenet.js';
@@ -17,7 +18,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
-    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets },
+    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...regnets },
     // What torchvision has not.
     ...cifarResnets,
   }),

@@ -20,7 +20,7 @@ const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resne
 const SMALLEST: Record<string, string> = {
   ...{ densenet: 'densenet121' },
   ...{ mnasnet: 'mnasnet0_5', mobilenet_v3: 'mobilenet_v3_small' },
-  ...{ shufflenet: 'shufflenet_v2_x0_5' },
+  ...{ regnet_x: 'regnet_x_400mf', regnet_y: 'regnet_y_400mf', shufflenet: 'shufflenet_v2_x0_5' },
 };
 const measured = architectures().filter((name) => {
   const family = Object.keys(SMALLEST).find((start) => name.startsWith(start));

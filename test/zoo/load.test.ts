@@ -34,7 +34,7 @@ describe('load', () => {
     expect(net.loadReport.loaded.map(({ name }) => name)).toContain('features.denseblock1.denselayer1.norm1.weight');
   });
 
-  it.each(['shufflenet_v2_x0_5', 'mobilenet_v3_small'])('%s takes a new head', async (name) => {
+  it.each(['shufflenet_v2_x0_5', 'mobilenet_v3_small', 'regnet_y_400mf'])('%s takes a new head', async (name) => {
     const net = await load(await fileOf(name, { classes: 3 }));
     ends.push(() => net.dispose());
     net.freeze();
