@@ -3,6 +3,7 @@ import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';
 import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
+import { convnexts } from './convnext.js';
 import { densenets } from './densenet.js';
 import { mnasnets } from './mnasnet.js';
 import { mobilenetV3s } from './mobilenet-v3.js';
@@ -18,7 +19,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
-    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...regnets },
+    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...regnets, ...convnexts },
     // What torchvision has not.
     ...cifarResnets,
   }),
