@@ -5,6 +5,7 @@ import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
 import { convnexts } from './convnext.js';
 import { densenets } from './densenet.js';
+import { efficientnets } from './efficientnet.js';
 import { mnasnets } from './mnasnet.js';
 import { mobilenetV3s } from './mobilenet-v3.js';
 import { mobilenets } from './mobilenet.js';
@@ -19,7 +20,7 @@ import { vggs } from './vgg.js';
 const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
-    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...regnets, ...convnexts },
+    ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...efficientnets, ...regnets, ...convnexts },
     // What torchvision has not.
     ...cifarResnets,
   }),
