@@ -92,9 +92,10 @@ def gaps(name, x, kernel_size=None, stride=None, padding=0, dilation=1, ceil_mod
     x = F.pad(x, (padding, rest, padding, rest), value=-1e30)
     windows = x.unfold(2, kernel_size, stride).unfold(3, kernel_size, stride).flatten(4)
     best = windows.topk(2, dim=-1).values
-    # Behind a relu, a window of zeros passes no gradient on, whichever of them it takes.
-    chosen = (best[..., 0] != 0) & (best[..., 1] > -1e29)
-    return (best[..., 0] - best[..., 1])[chosen] if chosen.any() else torch.ones(1)
+    gap = best[..., 0] - best[..., 1]
+    # Equal numbers are one number that poolings before have seen twice, or a relu's zeros: no matter which is taken.
+    chosen = (gap != 0) & (best[..., 1] > -1e29)
+    return gap[chosen] if chosen.any() else torch.ones(1)
 
 
 def branches(net, batch):
