@@ -13,6 +13,8 @@ interface Variant {
   groups?: number;
   /** Channels of a group in the first stage, where a stage's planes are 64. */
   groupWidth?: number;
+  /** Shorter side of the pictures that 224 pixels are cut from; default 256. */
+  resize?: number;
   /** See `Mark`. */
   elements: number;
 }
@@ -65,10 +67,11 @@ function bottleneck(g: GraphBuilder, x: string, b: Block): string {
   return join(g, b, out, x, y, 'relu_2');
 }
 
-function resnet({ block, depths, groups = 1, groupWidth = 64, elements }: Variant): Recipe {
+function resnet({ block, depths, groups = 1, groupWidth = 64, resize = 256, elements }: Variant): Recipe {
   const [writeBlock, expansion] = block === 'basic' ? [basic, 1] : [bottleneck, 4];
   return {
     trainedOn: 'imagenet',
+    pictures: { resize, crop: 224, interpolation: 'bilinear' },
     mark: { first: 'conv1.weight', body: /^(conv1|bn1|layer[1-4])\./, elements },
     write(g, image, { classes, channels }) {
       let x = g.conv2d('conv1', image, {
@@ -113,6 +116,7 @@ export const resnets: Record<string, Recipe> = {
   }),
   resnext101_64x4d: resnet({
     elements: 81599744,
+    resize: 232,
     block: 'bottleneck',
     depths: [3, 4, 23, 3],
     groups: 64,

@@ -10,6 +10,7 @@ import sys
 import warnings
 
 import torch
+import torchvision
 
 from networks import make
 
@@ -40,12 +41,23 @@ def start(tensor):
     return {"mean": mean, "std": std}
 
 
+def pictures(name):
+    """How the first of torchvision's published weights are shown pictures; None where it has none."""
+    try:
+        weights = torchvision.models.get_model_weights(name)
+    except ValueError:
+        return None
+    show = next(iter(weights)).transforms()
+    mode = show.interpolation.value
+    return {"resize": show.resize_size[0], "crop": show.crop_size[0], "interpolation": mode, "mean": show.mean, "std": show.std}
+
+
 listing = {}
 for name in sys.argv[1:]:
     net = make(name)
     parameters = dict(net.named_parameters())
-    listing[name] = [
+    listing[name] = {"pictures": pictures(name), "tensors": [
         {"name": key, "shape": list(value.shape), "parameter": key in parameters, **start(parameters.get(key, value))}
         for key, value in net.state_dict().items()
-    ]
+    ]}
 json.dump(listing, sys.stdout)
