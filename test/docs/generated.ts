@@ -13,6 +13,7 @@ import { ONNX_OPERATORS } from '../../src/formats/onnx-claims.js';
 import { defaultAugment } from '../../src/data/augment.js';
 import { FINE_TUNE_DEFAULTS, FIT_DEFAULTS, FIXED } from '../../src/train/defaults.js';
 import type { Default } from '../../src/train/defaults.js';
+import { architectures, build as buildNetwork } from '../../src/zoo/index.js';
 
 const table = (head: string[], rows: string[][]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(escaped).join(' | ')} |`).join('\n');
@@ -67,6 +68,18 @@ const commands = [fit, predict, evaluate, inspect, features, exportCommand, demo
   command(help),
 );
 
+/** A row a network: its size, and how it is shown pictures. */
+function networks(): string {
+  const rows = architectures().map((name) => {
+    const { graph, preprocessing: p } = buildNetwork(name);
+    const count = graph.parameters.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const size = ([] as unknown[]).concat(p.resize).join(' x ');
+    const colours = `${p.mean.join(', ')}; ${p.std.join(', ')}`;
+    return [`\`${name}\``, (count / 1e6).toFixed(2), size, String(p.crop ?? 'none'), p.interpolation, colours];
+  });
+  return table(['network', 'million parameters', 'resize', 'crop', 'interpolation', 'mean; deviation'], rows);
+}
+
 /** By file and the name in the comments `<!-- name: begin -->`. */
 export const GENERATED: Record<string, Record<string, string>> = {
   'docs/defaults.md': {
@@ -84,6 +97,7 @@ export const GENERATED: Record<string, Record<string, string>> = {
       Object.entries(ONNX_OPERATORS).map(([name, limits]) => [`\`${name}\``, limits || 'all']),
     ),
   },
+  'docs/networks.md': { architectures: networks() },
   'docs/command-line.md': {
     commands: [`All commands have these flags:\n\n${flagTable(COMMON_FLAGS)}`, ...commands].join('\n\n'),
   },

@@ -15,6 +15,13 @@ describe('build', () => {
     ['resnext101_64x4d', 83455272],
     ['squeezenet1_1', 1235496],
     ['mobilenet_v2', 3504872],
+    ['densenet121', 7978856],
+    ['shufflenet_v2_x1_0', 2278604],
+    ['mnasnet1_0', 4383312],
+    ['mobilenet_v3_large', 5483032],
+    ['regnet_y_400mf', 4344144],
+    ['efficientnet_b0', 5288548],
+    ['convnext_tiny', 28589128],
     ['cifar_resnet20', 269722],
   ])('%s has %i parameters', (name, parameters) => expect(count(name)).toBe(parameters));
 
@@ -57,6 +64,12 @@ describe('build', () => {
     expect(build('cifar_resnet56', { channels: 1 }).preprocessing).toMatchObject({
       ...{ resize: [32, 32], crop: null, mean: [0.449], std: [0.226], channels: 1 },
     });
+  });
+
+  it("carries each architecture's own preprocessing", () => {
+    expect(build('efficientnet_b3').preprocessing).toMatchObject({ resize: 320, crop: 300, interpolation: 'bicubic' });
+    expect(build('efficientnet_b7').input).toEqual({ channels: 3, height: 600, width: 600 });
+    expect(build('convnext_tiny').preprocessing).toMatchObject({ resize: 236, crop: 224, interpolation: 'bilinear' });
   });
 
   it.each([
