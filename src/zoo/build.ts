@@ -7,6 +7,7 @@ import { convnexts } from './convnext.js';
 import { densenets } from './densenet.js';
 import { efficientnets } from './efficientnet.js';
 import { mnasnets } from './mnasnet.js';
+import { mobilenetV1s } from './mobilenet-v1.js';
 import { mobilenetV3s } from './mobilenet-v3.js';
 import { mobilenets } from './mobilenet.js';
 import { preprocessingFor } from './preprocessing.js';
@@ -22,11 +23,11 @@ const RECIPES = new Map<string, Recipe>(
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
     ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...efficientnets, ...regnets, ...convnexts },
     // What torchvision has not.
-    ...cifarResnets,
+    ...{ ...mobilenetV1s, ...cifarResnets },
   }),
 );
 
-/** Names that `build` knows: torchvision's, and `cifar_resnet20` to `cifar_resnet110`. */
+/** Names that `build` knows; see docs/networks.md. */
 export function architectures(): string[] {
   return [...RECIPES.keys()];
 }

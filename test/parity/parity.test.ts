@@ -19,7 +19,7 @@ const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resne
 /** Of these families, by the beginning of their names, only the smallest is measured: the others differ in sizes alone. */
 const SMALLEST: Record<string, string> = {
   ...{ convnext: 'convnext_tiny', densenet: 'densenet121', efficientnet: 'efficientnet_b0' },
-  ...{ mnasnet: 'mnasnet0_5', mobilenet_v3: 'mobilenet_v3_small' },
+  ...{ mnasnet: 'mnasnet0_5', mobilenet_v1: 'mobilenet_v1_0_25', mobilenet_v3: 'mobilenet_v3_small' },
   ...{ regnet_x: 'regnet_x_400mf', regnet_y: 'regnet_y_400mf', shufflenet: 'shufflenet_v2_x0_5' },
 };
 const measured = architectures().filter((name) => {

@@ -34,16 +34,19 @@ describe('load', () => {
     expect(net.loadReport.loaded.map(({ name }) => name)).toContain('features.denseblock1.denselayer1.norm1.weight');
   });
 
-  it.each(['shufflenet_v2_x0_5', 'mobilenet_v3_small', 'regnet_y_400mf'])('%s takes a new head', async (name) => {
-    const net = await load(await fileOf(name, { classes: 3 }));
-    ends.push(() => net.dispose());
-    net.freeze();
-    net.replaceHead({ labels: ['a', 'b'] });
-    const image = { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] };
-    const [scores] = Object.values(await net.forward({ image }));
-    expect(scores!.shape).toEqual([1, 2]);
-    net.replaceHead({ labels: ['a', 'b', 'c'], preset: 'fastai' });
-    const [deeper] = Object.values(await net.forward({ image }));
-    expect(deeper!.shape).toEqual([1, 3]);
-  });
+  it.each(['shufflenet_v2_x0_5', 'mobilenet_v1_0_25', 'mobilenet_v3_small', 'regnet_y_400mf'])(
+    '%s takes a new head',
+    async (name) => {
+      const net = await load(await fileOf(name, { classes: 3 }));
+      ends.push(() => net.dispose());
+      net.freeze();
+      net.replaceHead({ labels: ['a', 'b'] });
+      const image = { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] };
+      const [scores] = Object.values(await net.forward({ image }));
+      expect(scores!.shape).toEqual([1, 2]);
+      net.replaceHead({ labels: ['a', 'b', 'c'], preset: 'fastai' });
+      const [deeper] = Object.values(await net.forward({ image }));
+      expect(deeper!.shape).toEqual([1, 3]);
+    },
+  );
 });
