@@ -220,10 +220,13 @@ describe('what a head answers', () => {
 });
 
 describe('features of a body', () => {
-  it.each(architectures().filter((name) => !/110|152|101|wide|resnext/.test(name)))('%s: as many as the zoo says', (name) => {
-    const { graph, headBoundary, bodyChannels, input, classifier, classes } = build(name);
-    expect(featureShape(graph, headBoundary, input)[0]).toBe(bodyChannels);
-    expect(featureShape(graph, graph.outputs[0]!, input)).toEqual([classes]);
-    expect(featureShape(graph, classifier, input)[0]).toBe(classes);
-  });
+  it.each(architectures().filter((name) => !/110|152|101|wide|resnext/.test(name)))(
+    '%s: as many as the zoo says',
+    (name) => {
+      const { graph, headBoundary, bodyChannels, input, classifier, classes } = build(name);
+      expect(featureShape(graph, headBoundary, input)[0]).toBe(bodyChannels);
+      expect(featureShape(graph, graph.outputs[0]!, input)).toEqual([classes]);
+      expect(featureShape(graph, classifier, input)[0]).toBe(classes);
+    },
+  );
 });
