@@ -49,7 +49,50 @@ THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
   }
 }
 
+// How the weights of 32 columns, [column][tap], are sorted by tap: word k of a tap's line is word (tap + k * taps) % 32 of
+// line (tap + k * taps) / 32.
+struct TapOrder {
+  alignas(64) uint16_t word[kPackTaps][kLineLanes];
+  __mmask32 of_line[kPackTaps][kPackTaps];
+
+  explicit TapOrder(const Conv2dPack& a) {
+    if (!fits(a)) return;
+    for (int64_t t = 0; t < a.kernel_taps; ++t) {
+      for (int64_t s = 0; s < a.kernel_taps; ++s) of_line[t][s] = 0;
+      for (int64_t k = 0; k < kLineLanes; ++k) {
+        const int64_t at = t + k * a.kernel_taps;
+        word[t][k] = static_cast<uint16_t>(at % kLineLanes);
+        of_line[t][at / kLineLanes] |= __mmask32{1} << k;
+      }
+    }
+  }
+
+  static bool fits(const Conv2dPack& a) { return a.kernel_taps > 1 && a.kernel_taps <= kPackTaps; }
+
+  /// Taps [tap, tap + taps) of one row of 32 columns.
+  void stage(const Conv2dPack& a, const float* from, int64_t tap, int64_t taps, uint16_t* to) const {
+    alignas(64) uint16_t rounded[kPackTaps * kLineLanes];
+    for (int64_t s = 0; s < a.kernel_taps; ++s)
+      store_line(rounded + s * kLineLanes, loadu(from + s * kLineLanes), loadu(from + s * kLineLanes + kLanes));
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t of = a.tap[tap + t];
+      const __m512i words = _mm512_load_si512(word[of]);
+      __m512i line = _mm512_setzero_si512();
+      for (int64_t s = 0; s < a.kernel_taps; ++s)
+        line = _mm512_mask_permutexvar_epi16(line, of_line[of][s], words, _mm512_load_si512(rounded + s * kLineLanes));
+      _mm512_store_si512(to + t * 1024, line);
+    }
+  }
+};
+
 #else
+
+// Without permutations across a register each weight goes its own way (stage_row).
+struct TapOrder {
+  explicit TapOrder(const Conv2dPack&) {}
+  static bool fits(const Conv2dPack&) { return false; }
+  void stage(const Conv2dPack&, const float*, int64_t, int64_t, uint16_t*) const {}
+};
 
 THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t* low, uint16_t* high) {
   for (int i = 0; i < 16; ++i) {
@@ -69,9 +112,12 @@ THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
 THAW_INLINE void clear_line(uint16_t* to) { store_line(to, zero(), zero()); }
 
 // Columns [begin, end) of one row, from its weights [column][kernel_taps], into lines [tap][32 rows][32]; zeros beside.
-void stage_row(const Conv2dPack& a, const float* from, int64_t begin, int64_t end, int64_t tap, int64_t taps,
-               uint16_t* stage) {
-  if (a.kernel_taps == 1 && end - begin == kLineLanes) return store_line(stage, loadu(from), loadu(from + kLanes));
+void stage_row(const Conv2dPack& a, const TapOrder& order, const float* from, int64_t begin, int64_t end, int64_t tap,
+               int64_t taps, uint16_t* stage) {
+  if (end - begin == kLineLanes) {
+    if (a.kernel_taps == 1) return store_line(stage, loadu(from), loadu(from + kLanes));
+    if (TapOrder::fits(a)) return order.stage(a, from, tap, taps, stage);
+  }
   for (int64_t t = 0; end - begin < kLineLanes && t < taps; ++t) clear_line(stage + t * 1024);
   uint16_t rounded[kLineLanes * kPackTaps];
   // Kernels of many taps go by as many columns as fit.
@@ -99,7 +145,8 @@ void stage_row(const Conv2dPack& a, const float* from, int64_t begin, int64_t en
 
 // A block of 32 inputs × 32 outputs of a panel: rows are what the weights have first, outputs or, transposed, inputs.
 // Small groups share a panel: what connects two groups is zero.
-void stage_block(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, int64_t tap, int64_t taps, uint16_t* stage) {
+void stage_block(const Conv2dPack& a, const TapOrder& order, const Conv2dPanel& panel, int64_t b, int64_t tap,
+                 int64_t taps, uint16_t* stage) {
   const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
   const int64_t out = panel.out_block * kLineLanes, in = (panel.in_block + b) * kLineLanes;
   const int64_t row = a.transposed ? in : out, column = a.transposed ? out : in;
@@ -114,18 +161,22 @@ void stage_block(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, int64
       continue;
     }
     const float* from = a.weight + ((row + r) * group_columns + begin - first) * a.kernel_taps;
-    stage_row(a, from, begin, end, tap, taps, stage + r * kLineLanes);
+    // The same row of the next block: too far away for the processor to guess.
+    const float* next = from + kLineLanes * a.kernel_taps * (a.transposed ? group_columns : 1);
+    for (int64_t i = 0; i < (end - begin) * a.kernel_taps; i += kLanes) __builtin_prefetch(next + i);
+    stage_row(a, order, from, begin, end, tap, taps, stage + r * kLineLanes);
   }
 }
 
 void pack(const Conv2dPack& a, int64_t task, void*) {
   const Conv2dPanel& panel = a.panels[task];
   alignas(64) uint16_t stage[kPackTaps * 1024];
+  const TapOrder order(a);
   uint16_t* to = reinterpret_cast<uint16_t*>(a.packed) + panel.weights;
   for (int64_t b = 0; b < panel.in_blocks; ++b) {
     for (int64_t tap = 0; tap < a.taps; tap += kPackTaps) {
       const int64_t taps = a.taps - tap < kPackTaps ? a.taps - tap : kPackTaps;
-      stage_block(a, panel, b, tap, taps, stage);
+      stage_block(a, order, panel, b, tap, taps, stage);
       for (int64_t t = 0; t < taps; ++t, to += 1024) {
         const uint16_t* lines = stage + t * 1024;
         if (a.transposed) {
