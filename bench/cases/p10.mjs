@@ -28,7 +28,7 @@ function memoryRow({ peer, mode, thaw, other, ...goal }) {
 export default {
   name: 'P10',
   title:
-    'peak resident memory of a training step and of a forward pass of ResNet-50, batch 16; fp32 for now, on all sides',
+    'peak resident memory of ResNet-50, batch 16: a training step in bf16 beside PyTorch’s autocast, a forward pass in bf16 beside onnxruntime-node’s fp32',
   async run(context) {
     const { torch, onnxRuntime } = context.peers;
     const step = { must: 0.6, aim: 0.4, mode: 'step, the leaner layout' };

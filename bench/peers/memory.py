@@ -1,4 +1,5 @@
-"""PyTorch's side of P10: memory.py THREADS LAYOUT WEIGHTS, a training step of ResNet-50, batch 16, three times"""
+"""PyTorch's side of P10: memory.py THREADS LAYOUT WEIGHTS, a training step of ResNet-50 under bf16 autocast, batch 16, three
+times"""
 import json
 import resource
 import sys
@@ -16,6 +17,8 @@ image = torch.randn(16, 3, 224, 224).contiguous(memory_format=form)
 target = torch.arange(16) * 37
 for _ in range(3):
     optimizer.zero_grad(set_to_none=True)
-    torch.nn.functional.cross_entropy(net(image), target).backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = net(image)
+    torch.nn.functional.cross_entropy(y.float(), target).backward()
     optimizer.step()
 print(json.dumps({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))

@@ -1,9 +1,9 @@
-// thaw's side of P10: memory.mjs forward|step WEIGHTS, batch 16, three times. Prints the process's peak in bytes.
+// thaw's side of P10: memory.mjs forward|step WEIGHTS, bf16, batch 16, three times. Prints the process's peak in bytes.
 import { load } from '../../dist/index.js';
 import { pictures, targets } from '../lib/networks.mjs';
 
 const [what, weights] = process.argv.slice(2);
-const net = await load(weights);
+const net = await load(weights, { precision: 'bf16' });
 const image = pictures(16);
 if (what === 'step') {
   net.unfreeze();

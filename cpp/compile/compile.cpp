@@ -16,6 +16,7 @@ Program compile(const Request& request) {
     prune(program.graph, gradients);
   }
   fuse(program);
+  if (is_training(request.mode)) recompute(program);
   select(program);
   choose_layouts(program);
   find_prepared(program);

@@ -1,7 +1,7 @@
 #pragma once
 // The compiler: a graph description and marks in, a program out. Each pass is a file of this folder.
 //
-//   read → partition → fold → differentiate → fuse → select → layout → memory → lower
+//   read → partition → fold → differentiate → fuse → recompute → select → layout → memory → lower
 //
 // Freezing is a pass: what no trainable parameter can change becomes inference (folded, fused, packed once), and gradient
 // nodes exist only where a trainable parameter needs them.
@@ -86,6 +86,9 @@ void differentiate(Program& program);
 void fuse(Program& program);
 /// Its part for batch norms, backward too (compile/fuse_batch_norm.cpp).
 void fuse_batch_norm(Program& program);
+/// Makes pictures again in the backward pass rather than keeping them. Where fewer bytes than `least` would be saved,
+/// time is worth more.
+void recompute(Program& program, size_t least = size_t{64} << 20);
 /// Lets every operator choose its kernel and pack its weights.
 void select(Program& program);
 /// Chooses layouts and inserts reorder nodes where two neighbours disagree.

@@ -1,5 +1,6 @@
 // What follows from parameters and states alone (folded batch norms, packed weights) is computed once and kept until one
-// of them changes. In a training step the same rule repacks exactly the weights that the update changed.
+// of them changes. But for parameters that the program trains: every step changes them, and what is packed where it is
+// used is in the cache by then, and in memory no longer than that.
 #include <algorithm>
 
 #include "compile/compile.h"
@@ -11,6 +12,7 @@ void find_prepared(Program& program) {
   const Graph& graph = program.graph;
   std::vector<bool> varies(graph.values.size(), false);
   for (size_t v = 0; v < graph.values.size(); ++v) varies[v] = graph.values[v].role == Role::input;
+  for (const ParameterGradient& g : program.gradients) varies[g.parameter] = true;
   program.prepared.assign(graph.nodes.size(), false);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];

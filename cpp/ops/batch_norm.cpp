@@ -1,9 +1,10 @@
 // batch_norm(x[N,C,…], weight?[C], bias?[C], running_mean[C], running_var[C], num_batches_tracked?[] i64,
-//            residual?[N,C,H,W]; mode 'frozen' (default) | 'statistics' | 'train', eps 1e-5, momentum 0.1;
+//            residual?[N,C,H,W]; mode 'frozen' (default) | 'statistics' | 'train' | 'given', eps 1e-5, momentum 0.1;
 //            set by passes: residual, activation "none", alpha, approximate)
 //   frozen            → y = activation(normalised + residual) by the running statistics
 //   statistics, train → y by the batch's, mean[C], invstd[C], and the next running_mean, running_var and
 //                       num_batches_tracked (where operand 5 is there); running_var takes the unbiased variance
+//   given              → y with operands 3 and 4 for mean and invstd; set by passes
 //   'statistics' and 'train' compute the same; which of weight and bias train is the marks' business.
 //
 // batch_norm_backward(dy, x?, weight?[C], mean[C], spread[C], bias?[C], y?; mode, eps, data, affine;
@@ -22,6 +23,7 @@ namespace thaw {
 namespace {
 
 bool frozen(const Json& attrs) { return attrs.get("mode", "frozen") == "frozen"; }
+bool of_batch(const Json& attrs) { return !frozen(attrs) && attrs.get("mode", "frozen") != "given"; }
 float eps_of(const Json& attrs) { return static_cast<float>(attrs.get("eps", 1e-5)); }
 
 /// Values per channel.
@@ -32,7 +34,7 @@ void check_operands(const Infer& infer) {
   const Shape& x = infer.shape(0);
   if (x.size() < 2) infer.fail("operand 0 of shape [N,C,…]", to_string(x));
   const std::string mode = infer.attrs().get("mode", "frozen");
-  if (mode != "frozen" && mode != "statistics" && mode != "train") {
+  if (mode != "frozen" && mode != "statistics" && mode != "train" && mode != "given") {
     infer.fail("mode 'frozen', 'statistics' or 'train'", "'" + mode + "'");
   }
   for (size_t i = 1; i <= 4; ++i) {
@@ -47,7 +49,7 @@ void infer_batch_norm(Infer& infer) {
   const Shape x = infer.shape(0);
   if (infer.has(6)) infer.expect_f32(6, 4), infer.expect_shape(6, x);
   infer.output(DType::f32, x);
-  if (frozen(infer.attrs())) return;
+  if (!of_batch(infer.attrs())) return;
   if (values_per_channel(x) < 2) {
     fail_expected("ERR_BATCH_NORM", "more than one value per channel",
                   "batch_norm '" + infer.node.name + "' with the batch's statistics", to_string(x));
@@ -153,9 +155,9 @@ void lower_statistics(Lower& low, const Form& form) {
 
 void lower_batch_norm(Lower& low) {
   const Form form = form_of(low.in(0), low.isa());
-  const bool fixed = frozen(low.attrs());
-  if (!fixed) lower_statistics(low, form);
-  const MapBuffers map = map_of(low, fixed ? low.input(3) : low.output(1), fixed ? low.input(4) : low.output(2),
+  const bool batch = of_batch(low.attrs());
+  if (batch) lower_statistics(low, form);
+  const MapBuffers map = map_of(low, batch ? low.output(1) : low.input(3), batch ? low.output(2) : low.input(4),
                                 low.input(1), low.input(2));
   const ChannelView view = form.view;
   const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);

@@ -217,10 +217,35 @@ void passes() {
         "batch_norm relu activation_backward batch_norm_backward");
 }
 
+/// conv2d(relu(batch_norm(x))): what the gradient by the weights reads is the same, kept or made again.
+void made_again() {
+  const Builder build = [](Graph& graph, const std::vector<ValueId>& ids) {
+    const auto node = [&](const std::string& op, const std::vector<ValueId>& inputs, const Json& attrs) {
+      return graph.nodes[graph.append(op, op, inputs, attrs)].outputs[0];
+    };
+    for (const size_t i : {3, 4}) graph.values[ids[i]].trainable = false;
+    const std::vector<ValueId> operands(ids.begin(), ids.begin() + 5);
+    const ValueId y = node("relu", {node("batch_norm", operands, Json::object().set("mode", "train"))}, Json::object());
+    return node("conv2d", {y, ids[5]}, Json::object().set("padding", Shape{1, 1, 1, 1}));
+  };
+  const std::vector<Operand> operands = {{{3, 40, 9, 7}}, {{40}}, {{40}}, {{40}}, {{40}}, {{24, 40, 3, 3}}};
+  for (const bool bf16 : {false, true})
+    for (const Isa isa : kIsas) {
+      if (!isa_usable(isa)) continue;
+      Setup setup{isa, true, true, false, true, bf16};
+      const Result kept = run_graph(operands, build, setup);
+      setup.again = true;
+      const Result again = run_graph(operands, build, setup);
+      CHECK(again.nodes == kept.nodes + 1 && largest(kept.gradients[5]) > 0);
+      CHECK(again.output == kept.output && again.gradients == kept.gradients);
+    }
+}
+
 }  // namespace
 
 int main() {
   values();
   passes();
+  made_again();
   return check::result();
 }

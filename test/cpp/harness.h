@@ -100,6 +100,7 @@ struct Operand {
 struct Result {
   std::vector<double> output;
   std::vector<std::vector<double>> gradients;  // by operand; empty where it has none
+  size_t nodes;                                // of the program that ran
 };
 
 /// To the nearest, ties to even.
@@ -152,6 +153,7 @@ struct Setup {
   bool backwards = false;  // order of tasks
   bool fused = false;
   bool bf16 = false;       // the blocks are in bf16
+  bool again = false;      // whatever can be made again in the backward pass is
 };
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
@@ -234,6 +236,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
     differentiate(program);
   }
   if (setup.fused) fuse(program);
+  if (setup.again) recompute(program, 0);
   select(program);
   for (ValueId id : sources) {
     if (id != kNone && setup.blocked && graph.values[id].shape.size() == 4 && graph.values[id].dtype == DType::f32) {
@@ -259,6 +262,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
   Result result;
   result.output = read(run.at(graph.outputs[0]), graph.values[graph.outputs[0]]);
   result.gradients.resize(operands.size());
+  result.nodes = graph.nodes.size();
   for (const ParameterGradient& g : program.gradients) {
     for (size_t i = 0; i < sources.size(); ++i) {
       if (sources[i] != g.parameter) continue;
@@ -335,9 +339,7 @@ inline std::vector<std::vector<double>> operands_of(const Case& c, Way way) {
   for (size_t i = 0; i < c.operands.size(); ++i) {
     const Operand& o = c.operands[i];
     data.push_back(o.absent ? std::vector<double>{} : o.data.empty() ? noise(count(o.shape), i + 1) : o.data);
-    if (way == Way::bf16 && o.shape.size() == 4 && o.dtype == DType::f32) {
-      data.back() = in_bf16(data.back());
-    }
+    if (way == Way::bf16 && o.shape.size() == 4 && o.dtype == DType::f32) data.back() = in_bf16(data.back());
   }
   return data;
 }
