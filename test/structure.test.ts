@@ -91,7 +91,7 @@ describe('the house', () => {
   });
 
   it.runIf(process.platform === 'linux')('objects built for one instruction set export no weak symbols', () => {
-    const objects = files('build', /thaw_(scalar|avx2|avx512)\.dir.*\.o$/);
+    const objects = files('build', /thaw_(scalar|avx2|avx512|amx)\.dir.*\.o$/);
     expect(objects.length).toBeGreaterThan(0);
     const weak = objects.flatMap((object) =>
       execFileSync('nm', ['-C', path.join(root, object)], { encoding: 'utf8' })
