@@ -2,24 +2,31 @@
 
 #include <cstring>
 
+#include "error.h"
+
 namespace thaw {
 namespace {
 
 // What an entry takes beside its rows: the node of the map, its key, the list of sizes.
 constexpr size_t kOverhead = 160;
 
-size_t cost_of(const std::string& key, const FeatureCache::Row& pieces) {
+size_t cost_of(const std::string& key, const Pieces& pieces) {
   size_t cost = kOverhead + key.size() + pieces.size() * sizeof(size_t);
-  for (const FeatureCache::Piece& piece : pieces) cost += piece.bytes;
+  for (const Piece& piece : pieces) cost += piece.bytes;
   return cost;
 }
 
 }  // namespace
 
-FeatureCache::FeatureCache(size_t limit_bytes, std::shared_ptr<Account> account)
-    : limit_(limit_bytes), account_(std::move(account)) {}
+FeatureCache::FeatureCache(size_t limit_bytes, std::shared_ptr<Account> account, std::unique_ptr<RowFiles> files)
+    : limit_(limit_bytes), account_(std::move(account)), files_(std::move(files)) {}
 
-bool FeatureCache::put(const std::string& key, const Row& pieces) {
+bool FeatureCache::put(const std::string& key, const Pieces& pieces) {
+  const bool passing = !key.empty() && key[0] == kPassing;
+  return (files_ && !passing && files_->put(key, pieces)) || keep(key, pieces);
+}
+
+bool FeatureCache::keep(const std::string& key, const Pieces& pieces) {
   const auto old = rows_.find(key);
   const size_t cost = cost_of(key, pieces), others = bytes_ - (old == rows_.end() ? 0 : old->second.cost);
   if (cost > limit_ || others > limit_ - cost) {
@@ -40,16 +47,20 @@ bool FeatureCache::put(const std::string& key, const Row& pieces) {
   return true;
 }
 
-FeatureCache::Row FeatureCache::find(const std::string& key) const {
-  Row row;
+bool FeatureCache::copy(const std::string& key, const Pieces& places) {
   const auto found = rows_.find(key);
-  if (found == rows_.end()) return row;
-  const char* at = found->second.memory.as<char>();
-  for (const size_t bytes : found->second.sizes) {
-    row.push_back({at, bytes});
+  if (found == rows_.end()) return files_ && files_->read(key, places);
+  const Entry& entry = found->second;
+  const char* at = entry.memory.as<char>();
+  for (size_t i = 0; i < places.size(); ++i) {
+    const size_t bytes = i < entry.sizes.size() ? entry.sizes[i] : 0;
+    if (bytes != places[i].bytes) {
+      fail_expected("ERR_INPUT", std::to_string(places[i].bytes) + " bytes", "a cached value", std::to_string(bytes));
+    }
+    if (bytes > 0) std::memcpy(places[i].data, at, bytes);
     at += bytes;
   }
-  return row;
+  return true;
 }
 
 void FeatureCache::clear() {

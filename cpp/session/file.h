@@ -48,4 +48,36 @@ class OutputFile {
   bool exists_ = false;
 };
 
+/// A file that many processes read at any place while one of them writes to it. Removing its name takes nothing from
+/// those who have it open.
+class SharedFile {
+ public:
+  /// Opens a regular file, for reading alone where writing is not allowed; with `create` makes one that must not exist,
+  /// readable by its owner alone. Throws ERR_FILE.
+  SharedFile(const std::string& path, bool create);
+  ~SharedFile();
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+
+  bool writable() const { return writable_; }
+  /// Bytes in the file now; 0 where the system does not say.
+  uint64_t size() const;
+  /// False where the file ends before, or the system cannot read it.
+  bool read(uint64_t offset, void* target, size_t bytes) const;
+  /// Throws ERR_FILE_WRITE.
+  void write(uint64_t offset, const void* data, size_t bytes);
+  /// Cuts the file, as far as the system lets it.
+  void truncate(uint64_t size);
+  /// Takes the right to write until the file is closed (or the process ends, however it ends); false where another has
+  /// it, in this process too.
+  bool try_lock();
+  /// Marks the file as used now: its time of modification.
+  void touch();
+
+ private:
+  std::string path_;
+  intptr_t handle_ = -1;
+  bool writable_ = true;
+};
+
 }  // namespace thaw

@@ -1,5 +1,6 @@
 #ifndef _WIN32
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,6 +112,62 @@ void OutputFile::commit() {
   fsync(folder);
   ::close(folder);
 }
+
+SharedFile::SharedFile(const std::string& path, bool create) : path_(path) {
+  const int common = O_CLOEXEC | O_NONBLOCK | (create ? O_CREAT | O_EXCL : 0);
+  handle_ = open(path.c_str(), O_RDWR | common, 0600);
+  if (handle_ < 0 && !create && (errno == EACCES || errno == EROFS || errno == EPERM)) {
+    writable_ = false;
+    handle_ = open(path.c_str(), O_RDONLY | common);
+  }
+  if (handle_ < 0) fail("ERR_FILE", "expected to open '" + path + "', received '" + reason(errno) + "'");
+  struct stat info = {};
+  if (fstat(static_cast<int>(handle_), &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(static_cast<int>(handle_));
+    fail("ERR_FILE", "expected a regular file for '" + path + "', received another kind");
+  }
+}
+
+SharedFile::~SharedFile() { ::close(static_cast<int>(handle_)); }
+
+uint64_t SharedFile::size() const {
+  struct stat info = {};
+  return fstat(static_cast<int>(handle_), &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
+}
+
+bool SharedFile::read(uint64_t offset, void* target, size_t bytes) const {
+  char* at = static_cast<char*>(target);
+  while (bytes > 0) {
+    const ssize_t got = pread(static_cast<int>(handle_), at, std::min(bytes, kChunk), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    at += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
+  return true;
+}
+
+void SharedFile::write(uint64_t offset, const void* data, size_t bytes) {
+  const char* at = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t put = pwrite(static_cast<int>(handle_), at, std::min(bytes, kChunk), static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) cannot_write(path_, "writing");
+    at += put;
+    offset += static_cast<uint64_t>(put);
+    bytes -= static_cast<size_t>(put);
+  }
+}
+
+void SharedFile::truncate(uint64_t size) {
+  // What cannot be cut is no harm: readers check what they find.
+  if (ftruncate(static_cast<int>(handle_), static_cast<off_t>(size)) != 0) return;
+}
+
+bool SharedFile::try_lock() { return flock(static_cast<int>(handle_), LOCK_EX | LOCK_NB) == 0; }
+
+void SharedFile::touch() { futimens(static_cast<int>(handle_), nullptr); }
 
 }  // namespace thaw
 #endif

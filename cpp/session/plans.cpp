@@ -71,18 +71,12 @@ std::vector<Memory> read_cache(Session& session, const Plan& plan, const Json& r
   for (ValueId v : cut) values.emplace_back(physical_bytes(plan.value(v)), session.account);
   std::string missing;
   for (size_t row = 0; row < keys.size(); ++row) {
-    const FeatureCache::Row pieces = cache.find(keys[row]);
-    if (pieces.size() != cut.size()) {
-      missing += (missing.empty() ? "" : ", ") + std::to_string(row);
-      continue;
-    }
+    Pieces places;
     for (size_t c = 0; c < cut.size(); ++c) {
       const size_t bytes = row_bytes(plan.value(cut[c]), keys.size());
-      if (pieces[c].bytes != bytes)
-        fail_expected("ERR_INPUT", std::to_string(bytes) + " bytes", "cached '" + plan.value(cut[c]).name + "'",
-                      std::to_string(pieces[c].bytes));
-      std::memcpy(values[c].as<char>() + row * bytes, pieces[c].data, bytes);
+      places.push_back({values[c].as<char>() + row * bytes, bytes});
     }
+    if (!cache.copy(keys[row], places)) missing += (missing.empty() ? "" : ", ") + std::to_string(row);
   }
   if (!missing.empty()) fail_expected("ERR_CACHE_MISS", "every row in the cache", "cacheRead", "none for rows " + missing);
   return values;
@@ -93,10 +87,10 @@ int64_t write_cache(Session& session, const Plan& plan, const Json& request) {
   const std::vector<std::string> keys = request.at("keys").as_strings();
   int64_t stored = 0;
   for (size_t row = 0; row < keys.size(); ++row) {
-    FeatureCache::Row pieces;
+    Pieces pieces;
     for (ValueId v : plan.program().graph.outputs) {
       const size_t bytes = row_bytes(plan.value(v), keys.size());
-      pieces.push_back({static_cast<const char*>(plan.result(v)) + row * bytes, bytes});
+      pieces.push_back({const_cast<char*>(static_cast<const char*>(plan.result(v))) + row * bytes, bytes});
     }
     stored += cache.put(keys[row], pieces);
   }

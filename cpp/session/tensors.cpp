@@ -1,6 +1,7 @@
-// Commands that work on tensors in memory: put, get, list, drop, copy, rename.
+// Commands that work on tensors in memory: put, get, list, digest, drop, copy, rename.
 #include <cstring>
 
+#include "session/digest.h"
 #include "session/session.h"
 
 namespace thaw {
@@ -98,6 +99,20 @@ Reply command_list(Session& session, const Json&, Buffers&, JobContext&) {
     tensors.push(describe(*tensor, tensor->dtype).append("modified", tensor->modified));
   }
   reply.json.set("tensors", std::move(tensors));
+  return reply;
+}
+
+/// 128 bits of each tensor's type, shape and elements as stored, as text: equal where these are equal.
+Reply command_digest(Session& session, const Json& request, Buffers&, JobContext& context) {
+  Json digests = Json::array();
+  for (const std::string& name : request.at("names").as_strings()) {
+    context.check();
+    const Tensor& tensor = session.store.at(name);
+    const std::string kind = std::string(storage_name(tensor.dtype)) + " " + to_string(tensor.shape);
+    digests.push(digest(tensor.loaded.data(), tensor.loaded.size(), digest(kind.data(), kind.size())).hex());
+  }
+  Reply reply;
+  reply.json.set("digests", std::move(digests));
   return reply;
 }
 

@@ -52,11 +52,11 @@ void copies() {
 void rows_of_a_cache() {
   const auto account = std::make_shared<Account>();
   FeatureCache cache(1000, account);
-  const float row[] = {1, 2, 3};
+  float row[] = {1, 2, 3}, copied[4] = {};
   CHECK(cache.put("a", {{row, 12}, {row + 1, 4}}));
-  const FeatureCache::Row found = cache.find("a");
-  CHECK(found.size() == 2 && found[0].bytes == 12 && std::memcmp(found[1].data, row + 1, 4) == 0);
-  CHECK(cache.find("b").empty() && cache.entries() == 1 && account->bytes() == 16);
+  CHECK(cache.copy("a", {{copied, 12}, {copied + 3, 4}}) && copied[2] == 3 && copied[3] == 2);
+  CHECK_THROWS("ERR_INPUT", cache.copy("a", {{copied, 16}}));
+  CHECK(!cache.copy("b", {{copied, 16}}) && cache.entries() == 1 && account->bytes() == 16);
   const size_t bytes = cache.bytes();
   CHECK(cache.put("a", {{row, 12}, {row, 4}}) && cache.bytes() == bytes && cache.entries() == 1);
   while (cache.put("key" + std::to_string(cache.entries()), {{row, 12}})) continue;
