@@ -92,11 +92,13 @@ export interface RunReply {
   losses: number[];
   gradientNorm?: number;
   cached?: number;
-  ms: Record<string, number>;
+  /** Milliseconds that the command took, and of these the update. */
+  ms: number;
+  updateMs?: number;
 }
 
 export type CacheRequest =
-  | { action: 'create'; limitBytes?: number }
+  | { action: 'create'; limitBytes?: number; disk?: { files: string[]; fresh: string; fileBytes: number } }
   | { action: 'clear' | 'release' | 'info'; cache: number }
   | { action: 'has'; cache: number; keys: string[] };
 
@@ -112,6 +114,8 @@ export interface Commands {
   get: { request: { names: string[]; as?: 'loaded' | 'f32' }; reply: { tensors: StoredTensor[] } };
   list: { request: object; reply: { tensors: (StoredTensor & { modified: boolean })[] } };
   initialise: { request: { tensors: (StoredTensor & { init: Initialiser })[]; seed?: number }; reply: object };
+  /** 128 bits of type, shape and stored elements of each, as hexadecimal text. */
+  digest: { request: { names: string[] }; reply: { digests: string[] } };
   drop: { request: { names: string[] }; reply: { dropped: number } };
   copy: { request: { from: string[]; to: string[] }; reply: object };
   rename: { request: { from: string | string[]; to: string | string[] }; reply: object };
@@ -195,21 +199,24 @@ interface Addon {
 
 let loaded: Addon | undefined;
 
-/** Loads the addon at its first use, so that importing thaw works (and says what to do) without a binary. */
-function addon(): Addon {
-  if (loaded) return loaded;
-  const require = createRequire(import.meta.url);
-  const find = require('node-gyp-build') as { resolve(root: string): string };
-  let path: string;
+/** Path of the addon for this machine. @throws ERR_NATIVE_MISSING */
+export function nativePath(): string {
+  const find = createRequire(import.meta.url)('node-gyp-build') as { resolve(root: string): string };
   try {
-    path = find.resolve(fileURLToPath(new URL('..', import.meta.url)));
+    return find.resolve(fileURLToPath(new URL('..', import.meta.url)));
   } catch (cause) {
     const machine = `${process.platform} ${process.arch}, Node ${process.versions.node}`;
     const fix = "run 'npx thaw build' to build one (it needs CMake and a C++20 compiler)";
     throw new ThawError('ERR_NATIVE_MISSING', `expected a binary for ${machine}, received none: ${fix}`, { cause });
   }
+}
+
+/** Loads the addon at its first use, so that importing thaw works (and says what to do) without a binary. */
+function addon(): Addon {
+  if (loaded) return loaded;
+  const path = nativePath();
   try {
-    loaded = require(path) as Addon;
+    loaded = createRequire(import.meta.url)(path) as Addon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     const fix = "run 'npx thaw build' to build one for this system";

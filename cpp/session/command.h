@@ -31,6 +31,7 @@ struct Bytes {
 };
 using Buffers = std::vector<Bytes>;
 
+/// What a command answers. The session adds `ms`, the milliseconds that the command took.
 struct Reply {
   Json json = Json::object();
   Buffers buffers;

@@ -1,4 +1,5 @@
 // The commands compile, run and release. What they take and answer is described in src/native.ts.
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -188,8 +189,11 @@ Reply command_run(Session& session, const Json& json, Buffers& buffers, JobConte
   reply_outputs(reply, plan, json);
   if (const Json* wanted = json.find("gradients")) reply_gradients(reply, plan, *wanted);
   if (const Json* update = json.find("update")) {
+    const auto begun = std::chrono::steady_clock::now();
     reply.json.set("gradientNorm", update_parameters(session, plan, *update, context));
     plan.commit_states(session.store);
+    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - begun;
+    reply.json.set("updateMs", passed.count());
   }
   if (json.get("profile", false)) reply.json.set("launches", plan.describe_launches());
   return reply;

@@ -1,5 +1,6 @@
 #include "session/session.h"
 
+#include <chrono>
 #include <new>
 
 #include "run/pool.h"
@@ -34,7 +35,9 @@ Outcome execute(const CommandRow& row, Session& session, const std::string& text
   const FlushDenormals flush;
   try {
     const Json request = Json::parse(text);
+    const auto begun = std::chrono::steady_clock::now();
     Reply reply = row.run(session, request, buffers, context);
+    reply.json.set("ms", std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun).count());
     return {reply.json.dump(), std::move(reply.buffers), "", ""};
   } catch (const Error& error) {
     return {"", {}, error.code(), error.what()};

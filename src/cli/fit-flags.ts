@@ -58,10 +58,20 @@ const FORMS: Partial<Record<Option, { kind: FlagKind; value?: string; text?: str
   },
   resume: { kind: 'switch', text: 'Go on from the checkpoint, where it exists.' },
   strict: { kind: 'switch' },
+  cache: {
+    kind: 'text',
+    value: 'WHERE',
+    text: "Where features of the frozen part are kept: 'memory' (for this fit), 'disk' (later fits on the same pictures start at once) or 'off'. Default memory.",
+  },
   cacheBytes: {
     kind: 'number',
     value: 'BYTES',
-    text: 'Most bytes of features of the frozen part that are kept (default 1GiB); beyond it they are recomputed. 0: no cache.',
+    text: 'Most bytes of features that are kept: of memory (default 1GiB; beyond it they are recomputed), with --cache disk of all files of its folder (default 8GiB; the oldest go first). 0: no cache.',
+  },
+  cacheFolder: {
+    kind: 'text',
+    value: 'DIR',
+    text: 'The folder of --cache disk. Default: thaw/features in $XDG_CACHE_HOME or ~/.cache.',
   },
 };
 
@@ -185,7 +195,9 @@ export function fitOptions(values: Values): FitOptions {
     classWeights: classWeights(values),
     augment: flag(values, 'augment'),
     variants: number(values, 'variants'),
+    cache: choice(values, 'cache', ['memory', 'disk', 'off']),
     cacheBytes: number(values, 'cache-bytes'),
+    cacheFolder: text(values, 'cache-folder'),
     earlyStopping: earlyStopping(values),
     keepBest: flag(values, 'keep-best'),
     checkpoint: checkpoint === undefined ? undefined : checkpointOf(checkpoint),

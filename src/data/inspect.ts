@@ -5,7 +5,8 @@ import { stat } from 'node:fs/promises';
 
 import { ThawError } from '../errors.js';
 import { DECODERS, checkPictureHead, decode, readHead, readPictureFile, throwIfAborted } from './decode.js';
-import { contentId, isPictureFault, skippedFile } from './pictures.js';
+import { contentId } from './identity.js';
+import { isPictureFault, skippedFile } from './pictures.js';
 import type { SkippedFile } from './types.js';
 
 export interface InspectOptions {

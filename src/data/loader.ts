@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events';
 import { ThawError, expected } from '../errors.js';
 import { resolveAugment } from './augment.js';
 import { throwIfAborted } from './decode.js';
+import { tensorsId, variantId } from './identity.js';
 import { type PictureJob, PictureReader, type PreparedPictures } from './pictures.js';
 import { encodeTargets } from './targets.js';
 import type { Batch, Dataset, LoaderOptions, PicturePreprocessing, PictureSession, PictureSource } from './types.js';
@@ -93,13 +94,14 @@ function stack(rows: readonly Row[]): Record<string, Tensor> {
 class Loader {
   private readonly reader: PictureReader | undefined;
   private readonly augment;
+  private variant: Promise<string> | undefined;
 
   constructor(
     private readonly options: LoaderOptions,
     signal: AbortSignal,
   ) {
     this.augment = resolveAugment(options.augment);
-    const { session, preprocessing, seed = 0, epoch = 0, strict = false, pixelLimit, pictures } = options;
+    const { session, preprocessing, seed = 0, epoch = 0, strict = false, pixelLimit, pictures, work } = options;
     if (preprocessing) {
       const { augment } = this;
       this.reader = new PictureReader({
@@ -111,6 +113,7 @@ class Loader {
         strict,
         pixelLimit,
         pictures,
+        work,
         signal,
       });
     }
@@ -126,7 +129,7 @@ class Loader {
     const prepared = await this.prepare(rows);
     const kept = prepared.rows.map((position) => rows[position]!);
     if (!prepared.tensor) return { batch: null, skipped: prepared.skipped, bytes: prepared.decodedBytes };
-    const keys = kept.map((row, i) => this.key(prepared.ids[i]!, row));
+    const keys = await Promise.all(kept.map((row, i) => this.key(prepared.ids[i]!, row)));
     const inputs = { [this.input]: prepared.tensor };
     return this.finish(
       kept,
@@ -139,8 +142,8 @@ class Loader {
     );
   }
 
-  private tensors(rows: readonly Row[], index: number): Made {
-    const keys = rows.map((row) => this.key(row.sample.id, row));
+  private async tensors(rows: readonly Row[], index: number): Promise<Made> {
+    const keys = await Promise.all(rows.map(async (row) => this.key(await this.tensorId(row), row)));
     return this.finish(
       rows,
       index,
@@ -156,10 +159,10 @@ class Loader {
   private async missing(rows: readonly Row[], index: number, pictures: boolean): Promise<Made> {
     const found = pictures
       ? await this.need().identify(rows.map((row) => this.job(row)))
-      : rows.map(({ sample }) => sample.id);
+      : await Promise.all(rows.map((row) => this.tensorId(row)));
     const skipped = found.filter((entry): entry is SkippedFile => typeof entry === 'object');
     let kept = rows.filter((_, i) => typeof found[i] !== 'object');
-    const keyOf = new Map(rows.map((row, i) => [row, this.key(found[i], row)]));
+    const keyOf = new Map(await Promise.all(rows.map(async (row, i) => [row, await this.key(found[i], row)] as const)));
     const keyed = kept.filter((row) => keyOf.get(row) !== null);
     const answers = keyed.length > 0 ? await this.options.have!(keyed.map((row) => keyOf.get(row)!)) : [];
     const there = new Set(keyed.filter((_, i) => answers[i]));
@@ -232,18 +235,25 @@ class Loader {
 
   private job(row: Row): PictureJob {
     const { input, id } = row.sample;
-    if ('picture' in input) return { index: row.index, source: input.picture, name: nameOf(row), id };
+    const own = this.options.content ? undefined : id;
+    if ('picture' in input) return { index: row.index, source: input.picture, name: nameOf(row), id: own };
     throw expected('ERR_SHAPE', 'a picture, as for the others of its batch,', nameOf(row), 'tensors');
+  }
+
+  private async tensorId({ sample: { id, input } }: Row): Promise<string | undefined> {
+    return this.options.content && 'tensors' in input ? tensorsId(input.tensors) : id;
   }
 
   private prepare(rows: readonly Row[]): Promise<PreparedPictures> {
     return this.need().prepare(rows.map((row) => this.job(row)));
   }
 
-  /** Augmented pictures differ by sample and version; others by content alone. */
-  private key(id: unknown, row: Row): string | null {
+  /** Augmented pictures differ by what is drawn for sample and version; others by content alone. */
+  private async key(id: unknown, row: Row): Promise<string | null> {
     if (typeof id !== 'string') return null;
-    return this.augment ? `${id}/${row.index}/${this.options.epoch ?? 0}` : id;
+    if (!this.augment) return id;
+    this.variant ??= variantId(this.augment, this.options.seed ?? 0);
+    return `${id}/${await this.variant}/${row.index}/${this.options.epoch ?? 0}`;
   }
 }
 

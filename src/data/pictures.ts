@@ -1,11 +1,10 @@
 /** Reads, decodes and prepares the pictures of a batch. */
-import { webcrypto } from 'node:crypto';
-
 import { ThawError, expected } from '../errors.js';
 import { type CoreAugment, pictureRequest } from './augment.js';
 import { DECODERS, decode, decodeBytes, readPictureFile, throwIfAborted } from './decode.js';
+import { contentId } from './identity.js';
 import type { PicturePreprocessing, PictureSession, PictureSource, PictureStore, RawPicture } from './types.js';
-import type { SkippedFile, StoredPicture, Tensor } from './types.js';
+import type { ReadingWork, SkippedFile, StoredPicture, Tensor } from './types.js';
 
 /** Decoded pixels handed to the core in one command, in bytes: bounds the memory of a batch of large pictures. */
 const GROUP_BYTES = 64 * 2 ** 20;
@@ -28,6 +27,8 @@ export interface ReaderOptions {
   strict: boolean;
   pixelLimit?: number | undefined;
   pictures?: PictureStore | undefined;
+  /** Where the time of the work is added up. */
+  work?: ReadingWork | undefined;
   signal: AbortSignal;
 }
 
@@ -51,16 +52,6 @@ export function skippedFile(file: string, error: ThawError): SkippedFile {
   return { file, code: error.code, reason: error.message };
 }
 
-const hex = (digest: ArrayBuffer): string => Buffer.from(digest).toString('hex');
-
-/** SHA-256 of a picture's bytes (of shape and pixels where it is decoded already). */
-export async function contentId(source: Uint8Array | RawPicture): Promise<string> {
-  if (source instanceof Uint8Array)
-    return hex(await webcrypto.subtle.digest('SHA-256', source as webcrypto.BufferSource));
-  const shape = Buffer.from(`${source.width} ${source.height} ${source.channels} `);
-  return hex(await webcrypto.subtle.digest('SHA-256', Buffer.concat([shape, source.data])));
-}
-
 /**
  * Runs `work` on 0 … count-1, `DECODERS` at a time; after a failure nothing new is begun, and it throws when all have
  * ended.
@@ -77,6 +68,13 @@ async function eachOf(count: number, work: (position: number) => Promise<void>):
   };
   await Promise.all(Array.from({ length: Math.min(DECODERS, count) }, worker));
   if (failure) throw failure.error;
+}
+
+async function timed<T>(work: ReadingWork | undefined, kind: keyof ReadingWork, task: () => Promise<T>): Promise<T> {
+  const begun = performance.now();
+  const result = await task();
+  if (work) work[kind] += performance.now() - begun;
+  return result;
 }
 
 export class PictureReader {
@@ -140,7 +138,7 @@ export class PictureReader {
 
   private async open({ index, source }: PictureJob, hold: boolean): Promise<Uint8Array | RawPicture> {
     if (typeof source !== 'string') return source;
-    const bytes = this.take(index) ?? (await readPictureFile(source));
+    const bytes = this.take(index) ?? (await timed(this.options.work, 'read', () => readPictureFile(source)));
     if (hold && !this.held.has(index) && this.heldBytes + bytes.length <= GROUP_BYTES) {
       this.held.set(index, bytes);
       this.heldBytes += bytes.length;
@@ -151,10 +149,14 @@ export class PictureReader {
   private async identity(job: PictureJob): Promise<StoredPicture> {
     const known = this.options.pictures?.get(job.index);
     if (known) return known;
-    const id = job.id ?? (await contentId(await this.open(job, true)));
+    const id = job.id ?? (await this.contentOf(await this.open(job, true)));
     const entry = { id };
     this.options.pictures?.set(job.index, entry);
     return entry;
+  }
+
+  private contentOf(source: Uint8Array | RawPicture): Promise<string> {
+    return timed(this.options.work, 'read', () => contentId(source));
   }
 
   private async load(job: PictureJob): Promise<StoredPicture> {
@@ -162,10 +164,12 @@ export class PictureReader {
     const known = pictures?.get(job.index);
     if (known?.picture) return known;
     const source = await this.open(job, false);
-    const id = job.id ?? known?.id ?? (await contentId(source));
+    const id = job.id ?? known?.id ?? (await this.contentOf(source));
     const limit = pixelLimit === undefined ? {} : { pixelLimit };
     const how = { alpha: preprocessing.channels === 4, signal, ...limit };
-    const picture = source instanceof Uint8Array ? await decodeBytes(source, job.name, how) : await decode(source, how);
+    const picture = await timed(this.options.work, 'decode', () =>
+      source instanceof Uint8Array ? decodeBytes(source, job.name, how) : decode(source, how),
+    );
     const entry = { id, picture };
     pictures?.set(job.index, entry);
     return entry;
@@ -225,12 +229,10 @@ class Assembly {
       items: group.map(({ picture: { width, height, channels } }) => ({ width, height, channels })),
       ...(augment && { seed, epoch, samples: group.map(({ position }) => this.jobs[position]!.index) }),
     };
-    const { reply, buffers } = await session.submit(
-      'images',
-      request,
-      group.map(({ picture }) => picture.data),
-      { signal },
-    );
+    const pixels = group.map(({ picture }) => picture.data);
+    const { reply, buffers } = await session.submit('images', request, pixels, { signal });
+    // Of the core's own clock: the command may have waited for others.
+    if (this.options.work) this.options.work.prepare += (reply as { ms: number }).ms;
     const shape = (reply as { shape: number[] }).shape.slice(1);
     this.shape ??= shape;
     if (shape.join() !== this.shape.join()) {

@@ -179,6 +179,8 @@ export interface LoaderOptions {
   seed?: number;
   /** Which version of the augmented pictures: the epoch that the draws see. With k variants, epoch mod k. Default 0. */
   epoch?: number;
+  /** Tell samples by their content alone, those too that bring an `id`: such keys hold in other processes. Default false. */
+  content?: boolean;
   /** Rows whose features are there already: asked by key, and not read when true. */
   have?: (keys: string[]) => boolean[] | Promise<boolean[]>;
   /** Throw at the first file that cannot be read. Default false: skip it and say so. */
@@ -191,7 +193,18 @@ export interface LoaderOptions {
   pictures?: PictureStore;
   /** Largest picture, in pixels. Default 100 million. */
   pixelLimit?: number;
+  /** Where the time that pictures take is added up. */
+  work?: ReadingWork;
   signal?: AbortSignal;
+}
+
+/** Milliseconds that pictures took, summed over those worked on at the same time: more than the time that passed. */
+export interface ReadingWork {
+  /** Reading files and telling them by their content. */
+  read: number;
+  decode: number;
+  /** Resizing, cropping, augmenting, normalising. */
+  prepare: number;
 }
 
 /** A bounded memory of decoded pictures, and of which files cannot be read; one a data set, shared by its epochs. */

@@ -16,7 +16,7 @@ export interface RunReply {
   /** null where the update does not clip. */
   gradientNorm?: number | null;
   cached?: number;
-  ms?: Record<string, number>;
+  updateMs?: number;
 }
 
 export interface PlanRequest {

@@ -33,6 +33,8 @@ interface Header {
   version: number;
   identity: Identity;
   marks: { frozen: string[]; statistics: string[] };
+  /** Digest of the network's tensors that are not in the checkpoint: they come from the file it was loaded from. */
+  base?: string;
   state: TrainingState;
 }
 
@@ -90,9 +92,20 @@ export async function writeCheckpoint(
   const training = (name: string): boolean => [OPTIMIZER, BEST, ORIGIN].some((prefix) => name.startsWith(prefix));
   const stored = (await net.store.list()).filter(({ name, modified }) => modified || kept.has(name) || training(name));
   const tensors = stored.map(({ name, dtype, shape }) => ({ name, dtype, shape }));
-  const content: Header = { version: VERSION, identity, marks: net.marks, state };
+  const base = await baseDigest(net, new Set(tensors.map(({ name }) => name)));
+  const content: Header = { version: VERSION, identity, marks: net.marks, base, state };
   const header = safetensorsHeader(tensors, { format: 'pt', [KEY]: JSON.stringify(content) });
-  await net.session.submit('write', { path, tensors: tensors.map(({ name }) => name) }, [header]);
+  const request = { path, tensors: tensors.map(({ name }) => name), expected: tensors };
+  await net.session.submit('write', request, [header]);
+}
+
+/** Of the values of all tensors of the network but those `kept` elsewhere. */
+async function baseDigest(net: Network, kept: { has(name: string): boolean }): Promise<string> {
+  const names = net.parameters().flatMap(({ name }) => (kept.has(name) ? [] : [name]));
+  const { reply } = await net.session.submit('digest', { names });
+  return createHash('sha256')
+    .update(JSON.stringify([names, reply.digests]))
+    .digest('hex');
 }
 
 /**
@@ -106,8 +119,14 @@ export async function readCheckpoint(
 ): Promise<{ state: TrainingState; otherEpochs: boolean } | null> {
   if (!required && !(await exists(path))) return null;
   const file = await openCheckpoint(path);
-  const { identity: written, marks, state } = parseHeader(file, path);
+  const { identity: written, marks, base, state } = parseHeader(file, path);
   const otherEpochs = compare(path, written, identity);
+  if (base !== undefined && base !== (await baseDigest(net, file.tensors))) {
+    throw new ThawError(
+      'ERR_RESUME',
+      `expected the weights that the run of '${path}' started from, received other values in tensors that it does not hold`,
+    );
+  }
   await restoreTensors(net, file);
   net.restoreMarks(marks);
   // What was read counts as unmodified from here on, but the checkpoints that follow must hold it all the same.

@@ -58,9 +58,17 @@ export const FIT_DEFAULTS = {
     value: 0,
     text: 'With augment: versions of each picture whose features are cached, epoch e using version e mod variants. 0: new pictures every epoch and no cache.',
   },
+  cache: {
+    value: 'memory',
+    text: "Where features of the frozen part are kept: 'memory' (for this fit), 'disk' (for later fits too, told by content) or 'off'.",
+  },
   cacheBytes: {
-    value: GiB,
-    text: 'Most bytes of features of the frozen part that are kept during a fit (1 GiB); beyond it they are recomputed and a note says so. 0: no cache.',
+    value: undefined,
+    text: 'Most bytes of features: of memory (1 GiB), beyond which they are recomputed and a note says so; with disk of all files of the folder (8 GiB), the oldest of which go first. 0: no cache.',
+  },
+  cacheFolder: {
+    value: undefined,
+    text: "Folder of cache: 'disk'. Where it is not given: thaw/features in $XDG_CACHE_HOME or ~/.cache (Windows: thaw\\Cache\\features in %LOCALAPPDATA%).",
   },
   validation: { value: undefined, text: 'Data evaluated after each epoch.' },
   earlyStopping: {
@@ -103,6 +111,9 @@ export const FINE_TUNE_DEFAULTS = {
 export const FIXED = {
   /** Samples a batch when features are computed or data is only predicted. Bits do not depend on it. */
   inferenceBatch: 32,
+  /** Most bytes of features in memory and on disk, where `cacheBytes` does not say. */
+  memoryBytes: GiB,
+  diskBytes: 8 * GiB,
   /** Bytes of decoded pictures kept from epoch to epoch, training and validation each. */
   decodedBytes: 256 * 1024 ** 2,
   /** Epochs without improvement before a run with early stopping ends. */

@@ -1,5 +1,6 @@
 import type { SkippedFile } from '../data/types.js';
 import type { Metrics } from './metrics.js';
+import type { RunTimes, Times } from './times.js';
 
 /** What a run of `fit` or `fineTune` tells while it works; told apart by `type`. `String(event)`-like text: `formatEvent`. */
 export type FitEvent = StartEvent | ProgressEvent | StepEvent | EpochEvent | NoteEvent | WarningEvent | EndEvent;
@@ -45,8 +46,8 @@ export interface StepEvent {
   samplesPerSecond: number;
   /** Norm of all gradients together, before clipping. */
   gradientNorm?: number;
-  /** Milliseconds of the latest step: waiting for data, features of the frozen part, and the step itself. */
-  times: { data: number; features: number; step: number };
+  /** Milliseconds of the latest step. */
+  times: Pick<Times, 'data' | 'features' | 'step' | 'update'>;
 }
 
 /** What training measured over its own steps; weights changed meanwhile. */
@@ -70,6 +71,8 @@ export interface EpochEvent {
   validation?: ValidationMetrics;
   /** Wall time of the epoch, validation included. */
   seconds: number;
+  /** Where it went. */
+  times: Times;
   /** True where validation was better than in every epoch before. */
   best: boolean;
   /** Told once more because the run went on from the checkpoint at the end of this epoch. */
@@ -117,4 +120,6 @@ export interface FitResult {
   train?: TrainMetrics;
   /** Files that could not be read. */
   skipped: SkippedFile[];
+  /** Where the time went; of a run that was resumed, since then. */
+  times: RunTimes;
 }

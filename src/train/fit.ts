@@ -3,6 +3,7 @@ import { resolveOptions } from './options.js';
 import type { FitOptions, TrainingData } from './options.js';
 import type { Phase } from './phases.js';
 import { startRun } from './run.js';
+import { checkSchedules } from './set-up.js';
 import type { FitRun } from './run.js';
 import { Trainer } from './trainer.js';
 
@@ -32,9 +33,11 @@ export function runPhases(
   const lock = net.lock('fit');
   return startRun(async (control) => {
     try {
-      const settings = resolveOptions(options);
+      const settings = resolveOptions(options, data);
+      const planned = phases(settings);
+      checkSchedules(data, planned);
       await net.store.settled();
-      return await new Trainer(net, data, settings, phases(settings), control, lock).run();
+      return await new Trainer(net, data, settings, planned, control, lock).run();
     } finally {
       lock.release();
     }

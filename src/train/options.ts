@@ -1,10 +1,12 @@
 import type { Augment, Dataset, StreamDataset } from '../data/types.js';
 import { expected, ThawError } from '../errors.js';
 import { FIT_DEFAULTS, FIXED } from './defaults.js';
+import type { CacheOptions } from './feature-cache.js';
 import type { Metrics } from './metrics.js';
 import type { Layerwise } from './rates.js';
 import { toSchedule } from './schedule.js';
 import type { Schedule, ScheduleName } from './schedule.js';
+import { isStream } from './targets.js';
 
 /** What training and evaluation read: random access, or a stream. */
 export type TrainingData = Dataset | StreamDataset;
@@ -35,7 +37,9 @@ export interface FitOptions {
   classWeights?: 'balanced' | readonly number[] | undefined;
   augment?: Augment | boolean;
   variants?: number;
-  cacheBytes?: number;
+  cache?: 'memory' | 'disk' | 'off';
+  cacheBytes?: number | undefined;
+  cacheFolder?: string | undefined;
   validation?: TrainingData | undefined;
   earlyStopping?: boolean | { metric?: string; patience?: number } | undefined;
   keepBest?: boolean | string | undefined;
@@ -67,7 +71,10 @@ export interface Settings {
   classWeights: 'balanced' | readonly number[] | undefined;
   augment: Augment | boolean;
   variants: number;
+  cache: 'memory' | 'disk' | 'off';
+  /** 0 where nothing is to be kept. */
   cacheBytes: number;
+  cacheFolder: string | undefined;
   validation: TrainingData | undefined;
   earlyStopping: { patience: number } | undefined;
   /** What 'best' means, for early stopping and for the weights that are kept. */
@@ -81,10 +88,10 @@ export interface Settings {
 }
 
 /**
- * Fills in the defaults.
+ * Fills in the defaults; the schedule of a stream is constant unless another is given.
  * @throws ERR_OPTION an unknown option, or a value out of its range
  */
-export function resolveOptions(options: FitOptions): Settings {
+export function resolveOptions(options: FitOptions, data: TrainingData): Settings {
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(FIT_DEFAULTS, name)) {
       throw expected('ERR_OPTION', `one of ${Object.keys(FIT_DEFAULTS).join(', ')}`, 'the options of fit', name);
@@ -92,7 +99,9 @@ export function resolveOptions(options: FitOptions): Settings {
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const defaults = Object.fromEntries(Object.entries(FIT_DEFAULTS).map(([name, { value }]) => [name, value]));
-  const all = { ...defaults, ...given } as FitOptions & typeof options;
+  // What has no known end cannot be scheduled towards it.
+  const stream = isStream(data) && { schedule: 'constant' as const };
+  const all = { ...defaults, ...stream, ...given } as FitOptions & typeof options;
   checkNumbers(all);
   checkChoices(all);
   const checkpoint = toCheckpoint(all.checkpoint);
@@ -100,6 +109,7 @@ export function resolveOptions(options: FitOptions): Settings {
     ...(all as Required<FitOptions>),
     schedule: toSchedule(all.schedule!),
     ...toBest(all),
+    cacheBytes: toCacheBytes(all),
     checkpoint,
     resume: toResume(all.resume, checkpoint),
     metrics: all.metrics ?? {},
@@ -145,10 +155,28 @@ function checkChoices(all: FitOptions): void {
   if (!['sgd', 'adam', 'adamw'].includes(all.optimizer!)) {
     throw expected('ERR_OPTION', "'sgd', 'adam' or 'adamw'", "option 'optimizer'", all.optimizer);
   }
+  if (!['memory', 'disk', 'off'].includes(all.cache!)) {
+    throw expected('ERR_OPTION', "'memory', 'disk' or 'off'", "option 'cache'", all.cache);
+  }
   const weights = all.classWeights;
   if (weights !== undefined && weights !== 'balanced' && !(Array.isArray(weights) && weights.every((w) => w >= 0))) {
     throw expected('ERR_OPTION', "'balanced' or a number, 0 or more, a class", "option 'classWeights'", weights);
   }
+}
+
+function toCacheBytes({ cache, cacheBytes, cacheFolder }: FitOptions): number {
+  if (cacheFolder !== undefined && (cache !== 'disk' || typeof cacheFolder !== 'string' || cacheFolder === '')) {
+    const what = cache === 'disk' ? 'the path of a folder' : "cache: 'disk'";
+    throw expected('ERR_OPTION', what, "option 'cacheFolder'", cache === 'disk' ? cacheFolder : `cache '${cache}'`);
+  }
+  if (cache === 'off') return 0;
+  return cacheBytes ?? (cache === 'disk' ? FIXED.diskBytes : FIXED.memoryBytes);
+}
+
+/** What the settings say about the cache of features. */
+export function cacheOptions({ cache, cacheBytes, cacheFolder }: Settings): CacheOptions {
+  const memoryBytes = Math.min(cacheBytes, FIXED.memoryBytes);
+  return { kind: cache, bytes: cacheBytes, folder: cacheFolder, memoryBytes };
 }
 
 /** Early stopping and best weights share one metric. */

@@ -20,6 +20,8 @@ export interface PlanResult {
   /** Sum of the losses, each times its weight. */
   loss: number;
   gradientNorm: number | undefined;
+  /** Milliseconds of the update. */
+  updateMs: number;
 }
 
 /** Compiles (or finds) the plan for a mode under the present marks and runs it once. */
@@ -29,7 +31,7 @@ export async function runPlan(net: Network, mode: PlanMode, run: PlanRun): Promi
   const { reply, buffers } = await net.execute(mode, tensors, request, options);
   const outputs = reply.outputs.map(({ name, shape }, i) => ({ name, shape, data: new Float32Array(buffers[i]!) }));
   const loss = (reply.losses ?? []).reduce((sum, value, i) => sum + value * (graph.losses?.[i]?.weight ?? 1), 0);
-  return { outputs, loss, gradientNorm: reply.gradientNorm ?? undefined };
+  return { outputs, loss, gradientNorm: reply.gradientNorm ?? undefined, updateMs: reply.updateMs ?? 0 };
 }
 
 /** Some rows of a tensor, copied. */

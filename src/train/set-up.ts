@@ -1,5 +1,5 @@
 import { pictureStore } from '../data/store.js';
-import type { SkippedFile } from '../data/types.js';
+import type { ReadingWork, SkippedFile } from '../data/types.js';
 import { expected } from '../errors.js';
 import type { Network } from '../network/network.js';
 import { batchSizes, stepsPerEpoch } from './batches.js';
@@ -13,6 +13,7 @@ import type { RunControl } from './run.js';
 import { Source } from './source.js';
 import type { SourceOptions } from './source.js';
 import { agreeOnLabels, allTargets, isStream, lossSetup, scalingOf, targetEncoding } from './targets.js';
+import type { Stopwatch } from './times.js';
 import { ORIGIN } from './update.js';
 
 /** What a run works on, made once at its beginning. */
@@ -22,6 +23,8 @@ export interface SetUp {
   validation: Source | undefined;
   feed: Feed;
   settings: Settings;
+  /** What reading pictures has taken so far. */
+  reading: ReadingWork;
 }
 
 /**
@@ -35,7 +38,7 @@ export async function setUp(
   control: RunControl,
   onSkip: (file: SkippedFile) => void,
 ): Promise<SetUp> {
-  checkData(data, settings);
+  checkData(data);
   agreeOnLabels(net, data, 'the training data');
   if (settings.validation) agreeOnLabels(net, settings.validation, 'the validation data');
   const targets = await neededTargets(net, data, settings, control.signal);
@@ -43,7 +46,8 @@ export async function setUp(
     net.setHeadMeaning({ scaling: scalingOf(targets, net.head.outputs) });
   }
   const loss = lossSetup(net, settings, targets);
-  const options = { ...sourceOptions(net, settings), onSkip };
+  const reading: ReadingWork = { read: 0, decode: 0, prepare: 0 };
+  const options = { ...sourceOptions(net, settings), onSkip, work: reading };
   const source = new Source(data, {
     ...options,
     augment: settings.augment,
@@ -56,16 +60,25 @@ export async function setUp(
     inputShapes: await source.inputShapes(control.signal),
     constants: loss.inputs,
   };
-  return { net, source, validation, feed, settings };
+  return { net, source, validation, feed, settings, reading };
 }
 
-function checkData(data: TrainingData, { schedule }: Settings): void {
-  if (!isStream(data)) {
-    if (data.length < 1) throw expected('ERR_DATA', 'at least one sample', 'the training data', data.length);
-  } else if (schedule.kind !== 'constant' || schedule.warmup) {
-    const what = "schedule 'constant'";
-    throw expected('ERR_OPTION', what, 'a stream, whose length is not known', schedule.kind);
-  }
+function checkData(data: TrainingData): void {
+  if (!isStream(data) && data.length < 1)
+    throw expected('ERR_DATA', 'at least one sample', 'the training data', data.length);
+}
+
+/**
+ * A schedule is a share of the whole run, which nobody knows of a stream.
+ * @throws ERR_OPTION
+ */
+export function checkSchedules(data: TrainingData, phases: readonly Phase[]): void {
+  const moving = phases.find(({ schedule }) => schedule.kind !== 'constant' || schedule.warmup);
+  if (!isStream(data) || !moving) return;
+  const { kind, warmup } = moving.schedule;
+  const received = kind === 'constant' ? `constant with a warm-up of ${warmup}` : kind;
+  const what = "schedule 'constant', or data with a length,";
+  throw expected('ERR_OPTION', what, `phase '${moving.name}' on a stream, whose length is not known`, received);
 }
 
 /** All targets, where something depends on them before training begins; null: nothing does, or a stream. */
@@ -75,8 +88,9 @@ async function neededTargets(net: Network, data: TrainingData, settings: Setting
   return allTargets(data, signal);
 }
 
-function sourceOptions(net: Network, { seed, strict }: Settings): SourceOptions {
+function sourceOptions(net: Network, { seed, strict, cache }: Settings): SourceOptions {
   return {
+    content: cache === 'disk',
     session: net.session,
     ...(net.preprocessing && { preprocessing: net.preprocessing }),
     ...(net.graph.inputs[0] && { input: net.graph.inputs[0].name }),
@@ -126,13 +140,14 @@ export async function fillFeatures(
   features: FeatureCache,
   version: number,
   control: RunControl,
+  clock: Stopwatch,
 ): Promise<void> {
   const parts = [{ source, version }, ...(validation ? [{ source: validation, version: 0 }] : [])];
   for (const part of parts) {
     if (part.source.surveyed(part.version, features) || features.full) continue;
     let done = 0;
-    for await (const batch of part.source.survey(part.version, features, control.signal)) {
-      await features.fill(batch, control.signal);
+    for await (const batch of clock.waiting(part.source.survey(part.version, features, control.signal))) {
+      await clock.time('features', () => features.fill(batch, control.signal));
       done += batch.size;
       control.emit({ type: 'progress', task: 'features', done, total: part.source.length });
       if (features.full) break;

@@ -1,5 +1,5 @@
 import { batches } from '../data/loader.js';
-import type { Batch, Dataset, LoaderOptions, Tensor } from '../data/types.js';
+import type { Batch, Dataset, LoaderOptions, PicturePreprocessing, Tensor } from '../data/types.js';
 import { ThawError } from '../errors.js';
 import { joinSingles, rowsInOrder, shuffledRows } from './batches.js';
 import type { EpochBatch } from './batches.js';
@@ -35,8 +35,14 @@ export class Source {
     return isStream(this.data) ? null : this.data.length;
   }
 
-  /** Shapes of one sample's inputs, without the batch dimension: those of the first sample that can be read. */
+  /**
+   * Shapes of one sample's inputs, without the batch dimension: what preprocessing makes of every picture, or those of the
+   * first sample that can be read.
+   */
   async inputShapes(signal: AbortSignal): Promise<Record<string, number[]>> {
+    const size = preparedSize(this.options.preprocessing);
+    if (size && !isStream(this.data) && 'picture' in (await this.data.get(0, { signal })).input)
+      return size(this.options.input);
     for await (const batch of this.#load(undefined, 1, { signal })) {
       return Object.fromEntries(Object.entries(batch.inputs).map(([name, { shape }]) => [name, shape.slice(1)]));
     }
@@ -51,7 +57,7 @@ export class Source {
   /** All samples in order, once; remembers their keys, so that the epochs that follow need not read files. */
   async *survey(version: number, cache: FeatureCache, signal: AbortSignal): AsyncGenerator<Batch> {
     const known = new Array<Known | undefined>(this.length ?? 0).fill(undefined);
-    const have = (keys: string[]): boolean[] => keys.map((key) => cache.has(key));
+    const have = (keys: string[]): Promise<boolean[]> => cache.look(keys);
     let keyed = !isStream(this.data);
     for await (const batch of this.#load(undefined, FIXED.inferenceBatch, { epoch: version, have, signal })) {
       yield batch;
@@ -82,6 +88,17 @@ export class Source {
     return this.#read(isStream(this.data) ? undefined : rowsInOrder(this.data.length, batch), batch, 0, cache, signal);
   }
 
+  /** A batch once more, with the inputs of all its samples. */
+  async again(batch: Batch, version: number, signal: AbortSignal): Promise<Batch> {
+    for await (const { size, read, inputs } of this.#load([Int32Array.from(batch.samples)], batch.size, {
+      epoch: version,
+      signal,
+    })) {
+      if (size === batch.size) return { ...batch, read, inputs };
+    }
+    throw new ThawError('ERR_DATA', 'expected the files of samples whose cached features are damaged, received others');
+  }
+
   #read(
     rows: Int32Array[] | undefined,
     batch: number,
@@ -90,13 +107,22 @@ export class Source {
     signal: AbortSignal,
   ): AsyncIterable<Batch> {
     if (rows && cache && this.surveyed(version, cache)) return fromKeys(rows, this.#known.get(version)!);
-    const have = cache && ((keys: string[]): boolean[] => keys.map((key) => cache.has(key)));
+    const have = cache && ((keys: string[]): Promise<boolean[]> => cache.look(keys));
     return this.#load(rows, batch, { epoch: version, ...(have && { have }), signal });
   }
 
   #load(rows: Int32Array[] | undefined, batch: number, more: Partial<LoaderOptions>): AsyncGenerator<Batch> {
     return batches(this.data as Dataset, { ...this.options, ...(rows && { rows }), batch, ...more });
   }
+}
+
+/** The shape that preprocessing gives to pictures of any size, by the name of the input; null: it depends on the picture. */
+function preparedSize(preprocessing: PicturePreprocessing | undefined) {
+  const { crop, resize, channels } = preprocessing ?? { crop: null, resize: null, channels: 3 };
+  const size = crop ?? (typeof resize === 'number' ? null : resize);
+  if (size === null) return null;
+  const [height, width] = typeof size === 'number' ? [size, size] : size;
+  return (input = 'image'): Record<string, number[]> => ({ [input]: [channels, height, width] });
 }
 
 /** Batches of samples whose features are all cached. */

@@ -1,4 +1,4 @@
-import type { SkippedFile } from '../data/types.js';
+import type { Batch, SkippedFile } from '../data/types.js';
 import { ThawError } from '../errors.js';
 import type { Network } from '../network/network.js';
 import type { NetworkLock } from '../network/types.js';
@@ -8,8 +8,8 @@ import { BestWeights } from './best.js';
 import { identityOf, readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import type { Identity } from './checkpoint.js';
 import type { EpochEvent, FitResult, ValidationMetrics } from './events.js';
-import { FeatureCache } from './feature-cache.js';
-import { isBetter, metricValue } from './options.js';
+import { FeatureCache, runBatch } from './feature-cache.js';
+import { cacheOptions, isBetter, metricValue } from './options.js';
 import type { Settings } from './options.js';
 import type { Phase } from './phases.js';
 import type { PlanResult } from './plans.js';
@@ -20,6 +20,7 @@ import { advance, count, freshState, reopen } from './state.js';
 import type { TrainingState } from './state.js';
 import type { TrainingData } from './options.js';
 import { checkTrainable, explained, isAbort } from './failures.js';
+import { addTimes, noTimes, Stopwatch } from './times.js';
 import { Updates } from './update.js';
 import { validate } from './validate.js';
 
@@ -35,6 +36,9 @@ export class Trainer {
   #underway = false;
   #validation: ValidationMetrics | undefined;
   #begun = performance.now();
+  /** Of the epoch under way, and of all before it. */
+  readonly #clock = new Stopwatch();
+  readonly #times = noTimes();
 
   constructor(
     readonly net: Network,
@@ -78,7 +82,9 @@ export class Trainer {
     const resumed = await this.#resume();
     this.#mark();
     this.#up = await setUp(net, data, settings, control, (file) => this.#report(file));
-    this.#features = await FeatureCache.open(net, this.#up.feed, settings.cacheBytes);
+    this.#features = new FeatureCache(net, this.#up.feed, cacheOptions(settings), (message) => {
+      control.emit({ type: 'warning', message });
+    });
     control.emit(startEvent(this.#up, this.phases, resumed));
     const last = this.#state.history.at(-1);
     // The reader of the killed run may have changed marks at this event; the one of this run gets to do the same.
@@ -122,7 +128,7 @@ export class Trainer {
   }
 
   async #epoch(): Promise<void> {
-    const begun = performance.now();
+    addTimes(this.#times, this.#clock.lap());
     this.#mark();
     checkTrainable(this.net);
     await this.#features.refresh();
@@ -131,7 +137,7 @@ export class Trainer {
     await this.#steps();
     if (this.control.stopping) return;
     if (this.settings.validation) await this.#validate();
-    await this.#endEpoch((performance.now() - begun) / 1000);
+    await this.#endEpoch();
   }
 
   /** Tensors that may change from here on: their best values so far are their present ones. */
@@ -159,7 +165,7 @@ export class Trainer {
   /** Sends every sample through the frozen part that has not been through it. */
   async #fill(): Promise<void> {
     if (!this.#caches) return;
-    await fillFeatures(this.#up, this.#features, this.#version, this.control);
+    await fillFeatures(this.#up, this.#features, this.#version, this.control, this.#clock);
     if (!this.#features.full || this.#toldFull) return;
     this.#toldFull = true;
     const limit = `cacheBytes (${this.settings.cacheBytes} bytes; ${this.#features.size} samples kept)`;
@@ -183,17 +189,15 @@ export class Trainer {
     // With several batches a step, data must not end in the middle of one.
     const signal = settings.accumulate > 1 ? NEVER : control.signal;
     const batches = source.epoch(at, this.#caches ? this.#features : null, signal);
-    let waited = performance.now();
-    let group = { rows: 0, loss: 0, features: 0, step: 0, data: 0 };
-    for await (const place of placed(batches, settings.accumulate)) {
-      group.data += performance.now() - waited;
+    let before = { ...this.#clock.parts };
+    let group = { rows: 0, loss: 0 };
+    for await (const place of placed(this.#clock.waiting(batches), settings.accumulate)) {
       const result = await this.#batch(place, updates, group);
-      if (place.last) {
-        await this.#stepDone(place, result, group, updates);
-        group = { rows: 0, loss: 0, features: 0, step: 0, data: 0 };
-        if (control.stopping) return;
-      }
-      waited = performance.now();
+      if (!place.last) continue;
+      await this.#stepDone(place, result, group, updates, before);
+      if (control.stopping) return;
+      group = { rows: 0, loss: 0 };
+      before = { ...this.#clock.parts };
     }
   }
 
@@ -207,9 +211,6 @@ export class Trainer {
   /** One batch: features, then loss, gradients and, behind the last of its step, the update. */
   async #batch(place: PlacedBatch, updates: Updates, group: Group): Promise<PlanResult> {
     const { batch, first, last } = place;
-    const begun = performance.now();
-    const rows = this.#features.below ? await this.#features.ready(batch) : null;
-    const ready = performance.now();
     const { accumulate, seed } = this.settings;
     const part = first ? 'begin' : last ? 'last' : 'add';
     const update = { ...updates.at(this.#phaseStep), ...(!(first && last) && { accumulate: part }) };
@@ -221,13 +222,14 @@ export class Trainer {
       // The mean over all rows of the step, as if they were one batch.
       ...(accumulate > 1 && { lossScale: batch.size / rowsOfStep(this.#up, this.#state.step) }),
     };
-    const result = await this.#features.run('step', batch, rows, request).catch((error: unknown) => {
+    const signal = this.control.signal;
+    const again = (): Promise<Batch> => this.#up.source.again(batch, this.#version, signal);
+    const run = runBatch(this.#features, batch, { mode: 'step', request, again, clock: this.#clock, part: 'step' });
+    const result = await run.catch((error: unknown) => {
       const { epochs, step } = this.#state;
       const rate = updates.at(this.#phaseStep).learningRate;
       throw explained(error, `epoch ${epochs + 1}, step ${step + 1}, learning rate ${rate}`);
     });
-    group.features += ready - begun;
-    group.step += performance.now() - ready;
     group.rows += batch.size;
     group.loss += result.loss * batch.size;
     const single = this.net.head.kind === 'single';
@@ -242,7 +244,21 @@ export class Trainer {
     return this.#state.epoch * perEpoch + (source.length === null ? 0 : this.#state.step);
   }
 
-  async #stepDone(place: PlacedBatch, result: PlanResult, group: Group, updates: Updates): Promise<void> {
+  /** @param before what the clock said when the step began */
+  async #stepDone(
+    place: PlacedBatch,
+    result: PlanResult,
+    group: Group,
+    updates: Updates,
+    before: Stopwatch['parts'],
+  ): Promise<void> {
+    const { parts } = this.#clock;
+    const times = {
+      data: parts.data - before.data,
+      features: parts.features - before.features,
+      step: parts.step - before.step,
+      update: parts.update - before.update,
+    };
     const learningRate = updates.at(this.#phaseStep).learningRate;
     this.#state.batches = place.batch.until;
     this.#state.step++;
@@ -255,25 +271,27 @@ export class Trainer {
       steps: 1,
       loss: group.loss / group.rows,
       learningRate,
-      samplesPerSecond: (1000 * group.rows) / (group.data + group.features + group.step),
+      samplesPerSecond: (1000 * group.rows) / (times.data + times.features + times.step + times.update),
       ...(result.gradientNorm !== undefined && { gradientNorm: result.gradientNorm }),
-      times: { data: group.data, features: group.features, step: group.step },
+      times,
     });
     const every = this.settings.checkpoint?.every;
     if (typeof every === 'number' && this.#state.steps % every === 0) await this.#checkpoint();
   }
 
   async #validate(): Promise<void> {
-    this.#validation = await validate(this.#up, this.#features, this.control);
+    this.#validation = await validate(this.#up, this.#features, this.control, this.#clock);
   }
 
-  async #endEpoch(seconds: number): Promise<void> {
+  async #endEpoch(): Promise<void> {
     const { settings, control } = this;
     const { partial } = this.#state;
     if (partial.rows === 0)
       throw new ThawError('ERR_DATA', 'expected at least one readable sample in an epoch, received none');
     const best = await this.#judge();
     this.#state.epochs++;
+    const times = this.#clock.lap();
+    addTimes(this.#times, times);
     const event: EpochEvent = {
       type: 'epoch',
       phase: this.#phase.name,
@@ -284,7 +302,8 @@ export class Trainer {
         ...(this.net.head.kind === 'single' && { accuracy: partial.right / partial.rows }),
       },
       ...(this.#validation && settings.validation && { validation: this.#validation }),
-      seconds,
+      seconds: Object.values(times).reduce((sum, part) => sum + part, 0) / 1000,
+      times,
       best,
     };
     advance(this.#state, event, this.phases, settings.earlyStopping?.patience ?? Infinity);
@@ -345,6 +364,7 @@ export class Trainer {
     if (useBest) await this.#best.restore();
     const shown = useBest ? state.history.find(({ epoch }) => epoch === state.best!.epoch) : this.#lastWhole();
     const train = state.history.at(-1)?.train;
+    addTimes(this.#times, this.#clock.lap());
     const result: FitResult = {
       reason,
       epochs: state.history,
@@ -355,6 +375,7 @@ export class Trainer {
       ...(shown?.validation && { validation: shown.validation }),
       ...(train && { train }),
       skipped: state.skipped,
+      times: { ...this.#times, reading: this.#up?.reading ?? { read: 0, decode: 0, prepare: 0 } },
     };
     control.emit({ type: 'end', result });
     return result;
@@ -368,11 +389,8 @@ export class Trainer {
 
 const NEVER = new AbortController().signal;
 
-/** What is summed over the batches of one step: rows, losses times rows, milliseconds. */
+/** What is summed over the batches of one step: rows, losses times rows. */
 interface Group {
   rows: number;
   loss: number;
-  features: number;
-  step: number;
-  data: number;
 }

@@ -29,6 +29,8 @@ function options(defaults: Record<string, Default>): string {
 const KINDS: Record<keyof typeof FIXED, string> = {
   inferenceBatch:
     'samples a batch when features are computed, and in `evaluate`, `predict` and `features` (results do not depend on it)',
+  memoryBytes: 'bytes of features kept in memory where `cacheBytes` does not say',
+  diskBytes: 'bytes of features kept on disk where `cacheBytes` does not say',
   decodedBytes: 'bytes of decoded pictures kept from epoch to epoch, for training and for validation each',
   patience: 'epochs without improvement before early stopping ends a run',
   threshold: 'probability from which a label of a multi-label head applies',

@@ -4,6 +4,7 @@ import type { Sample } from '../../src/data/types.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
 import { fromGraph } from '../../src/network/create.js';
 import type { Network } from '../../src/network/network.js';
+import type { FitOptions } from '../../src/train/options.js';
 import { constant } from '../../src/train/schedule.js';
 import '../../src/train/attach.js';
 import { LABELS, toyData } from './toy.js';
@@ -114,7 +115,15 @@ describe('fit on the core', () => {
         for (let i = 0; i < all.length; i++) yield all.get(i) as Sample;
       },
     };
-    expect(await net.fit(stream, { ...quick, batch: 6 })).toMatchObject({ reason: 'finished', steps: 9 });
-    await expect(net.fit(stream, { ...quick, schedule: 'cosine' })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+    const { schedule: _, ...rest } = quick as FitOptions;
+    const rates = new Set<number>();
+    for await (const event of net.fit(stream, { ...rest, batch: 6 })) {
+      if (event.type === 'step') rates.add(event.learningRate);
+      if (event.type === 'end') expect(event.result).toMatchObject({ reason: 'finished', steps: 9 });
+    }
+    expect([...rates]).toEqual([quick.learningRate ?? 2e-3]);
+    const refused = { code: 'ERR_OPTION', message: expect.stringMatching(/'constant'.* stream/) };
+    await expect(net.fit(stream, { ...quick, schedule: 'cosine' })).rejects.toMatchObject(refused);
+    await expect(net.fineTune(stream, { epochs: 1 })).rejects.toMatchObject(refused);
   });
 });

@@ -142,6 +142,10 @@ export class FakeSession {
     };
   }
 
+  _digest({ names }: Request) {
+    return { digests: names.map((name: string) => this.tensors.get(name)!.data.join()) };
+  }
+
   _release({ plan }: Request) {
     this.plans.delete(plan);
   }

@@ -1,40 +1,16 @@
 /** Processes killed with `kill -9` at any moment go on from their checkpoints to the bits of one that lived. */
 import { spawn } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compiledPackage } from '../compiled.js';
 
-const root = path.resolve(import.meta.dirname, '../..');
 const folder = mkdtempSync(path.join(tmpdir(), 'thaw-kill-'));
 const KILLS = 10;
 
-/** A package with the present sources, compiled, and the binary of this one. */
 beforeAll(() => {
-  writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'thaw', type: 'module' }));
-  const compilerOptions = { module: ts.ModuleKind.ES2022, target: ts.ScriptTarget.ES2022 };
-  for (const name of readdirSync(path.join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts')) continue;
-    const file = path.join(folder, 'dist', name.replace(/\.ts$/, '.js'));
-    mkdirSync(path.dirname(file), { recursive: true });
-    writeFileSync(
-      file,
-      ts.transpileModule(readFileSync(path.join(root, 'src', name), 'utf8'), { compilerOptions }).outputText,
-    );
-  }
-  for (const name of ['node_modules', 'build', 'prebuilds']) {
-    if (existsSync(path.join(root, name))) symlinkSync(path.join(root, name), path.join(folder, name), 'dir');
-  }
+  compiledPackage(folder);
   writeFileSync(path.join(folder, 'child.mjs'), CHILD);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

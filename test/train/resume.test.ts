@@ -94,10 +94,28 @@ function state(session: FakeSession): unknown {
 const told = ({ result }: Ended): unknown => ({
   ...result,
   seconds: 0,
-  epochs: result.epochs.map((event) => ({ ...event, seconds: 0 })),
+  times: null,
+  epochs: result.epochs.map((event) => ({ ...event, seconds: 0, times: null })),
 });
 
 describe('resume', () => {
+  it('refuses a network whose frozen weights are others, and leaves it as it is', async () => {
+    const file = path.join(folder, 'base.safetensors');
+    const start = recipes['fit with a frozen body']!.start;
+    const options = { ...common, keepBest: false, checkpoint: file };
+    const { net } = await toyNetwork();
+    await start(net, { ...options, epochs: 1 });
+    const other = await toyNetwork();
+    const weight = other.session.tensors.get('body.0.weight')!;
+    weight.data[3]! += 1e-6;
+    const before = bits(other.session);
+    const refused = start(other.net, { ...options, epochs: 2, resume: file });
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_RESUME', message: expect.stringMatching(/weights/) });
+    expect(bits(other.session)).toEqual(before);
+    const same = await toyNetwork();
+    expect(await start(same.net, { ...options, epochs: 2, resume: file })).toMatchObject({ steps: 10 });
+  });
+
   const draw = noise(77);
   for (const name of Object.keys(recipes)) {
     it(`${name}: killed again and again, same final bits`, async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { batchSizes, shuffledRows, stepsPerEpoch } from '../../src/train/batches.js';
-import { FIT_DEFAULTS } from '../../src/train/defaults.js';
+import { FIT_DEFAULTS, FIXED } from '../../src/train/defaults.js';
 import { resolveOptions } from '../../src/train/options.js';
+import type { FitOptions } from '../../src/train/options.js';
 import { permutation } from '../../src/train/random.js';
 import { evenMultiples, layerwise } from '../../src/train/rates.js';
 import {
@@ -14,6 +15,7 @@ import {
   toSchedule,
 } from '../../src/train/schedule.js';
 import type { Schedule } from '../../src/train/schedule.js';
+import { toyData } from './toy.js';
 
 const factors = (schedule: Schedule, steps: number): number[] =>
   Array.from({ length: steps }, (_, i) => scheduleAt(schedule, i, steps).factor);
@@ -96,12 +98,17 @@ describe('order of samples', () => {
 
 describe('options', () => {
   it('come from one table', () => {
-    const settings = resolveOptions({});
-    for (const name of ['epochs', 'batch', 'learningRate', 'optimizer', 'weightDecay', 'seed', 'cacheBytes'] as const) {
+    const settings = resolveOptions({}, toyData(3));
+    for (const name of ['epochs', 'batch', 'learningRate', 'optimizer', 'weightDecay', 'seed', 'cache'] as const) {
       expect(settings[name]).toBe(FIT_DEFAULTS[name].value);
     }
     expect(settings.schedule).toEqual(cosine());
-    expect(resolveOptions({ seed: 7, clipNorm: undefined })).toMatchObject({
+    expect(settings.cacheBytes).toBe(FIXED.memoryBytes);
+    expect(resolveOptions({ cache: 'disk' }, toyData(3)).cacheBytes).toBe(FIXED.diskBytes);
+    expect(resolveOptions({ cache: 'off', cacheBytes: 5 }, toyData(3)).cacheBytes).toBe(0);
+    for (const wrong of [{ cache: 'ram' }, { cacheFolder: 'x' }, { cache: 'disk', cacheFolder: '' }])
+      expect(() => resolveOptions(wrong as FitOptions, toyData(3))).toThrow(/expected .* for option 'cache/);
+    expect(resolveOptions({ seed: 7, clipNorm: undefined }, toyData(3))).toMatchObject({
       seed: 7,
       keepBest: false,
       metric: 'loss',

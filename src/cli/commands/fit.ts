@@ -13,6 +13,7 @@ import type { FitResult } from '../../train/events.js';
 import { formatMetrics } from '../../train/format.js';
 import type { FitOptions } from '../../train/options.js';
 import type { FitRun } from '../../train/run.js';
+import { formatTimes } from '../../train/times.js';
 import { FINE_TUNE_FLAGS, FIT_FLAGS, fineTuneOptions, fitOptions, refuseFineTuneFlags } from '../fit-flags.js';
 import { choice, engine, flag, list, number, required, text, UsageError } from '../flags.js';
 import type { Arguments, Values } from '../flags.js';
@@ -67,6 +68,7 @@ export const fit: CliCommand = {
       },
       ...FIT_FLAGS,
       ...FINE_TUNE_FLAGS,
+      { name: 'profile', kind: 'switch', text: 'Print where the time went, and what training waited for.' },
     ],
     examples: [
       'thaw fit photos --base squeezenet1_1.pth --out vegetables.safetensors',
@@ -146,6 +148,7 @@ async function run(args: Arguments, context: Context): Promise<number | void> {
     await net.save(job.out);
     // The one that nobody asked for has done its duty.
     if (text(args.values, 'checkpoint') === undefined) await rm(job.options.checkpoint.path, { force: true });
+    if (flag(args.values, 'profile')) output.say(`\n${formatTimes(result.times)}\n`);
     report(net, result, data, job.out, context);
   } finally {
     net.dispose();
@@ -218,6 +221,7 @@ function report(net: Network, result: FitResult, data: PictureFolder, out: strin
     epochs,
     steps: result.steps,
     seconds: result.seconds,
+    times: result.times,
     weights: result.weights,
     trainingPictures: data.train.length,
     validationPictures: data.val?.length ?? 0,
