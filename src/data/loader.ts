@@ -126,7 +126,7 @@ class Loader {
   }
 
   private async pictures(rows: readonly Row[], index: number): Promise<Made> {
-    const prepared = await this.prepare(rows);
+    const prepared = await this.prepare(rows, index);
     const kept = prepared.rows.map((position) => rows[position]!);
     if (!prepared.tensor) return { batch: null, skipped: prepared.skipped, bytes: prepared.decodedBytes };
     const keys = await Promise.all(kept.map((row, i) => this.key(prepared.ids[i]!, row)));
@@ -158,7 +158,10 @@ class Loader {
   /** Asks which rows are there already, and reads the others. */
   private async missing(rows: readonly Row[], index: number, pictures: boolean): Promise<Made> {
     const found = pictures
-      ? await this.need().identify(rows.map((row) => this.job(row)))
+      ? await this.need().identify(
+          rows.map((row) => this.job(row)),
+          index,
+        )
       : await Promise.all(rows.map((row) => this.tensorId(row)));
     const skipped = found.filter((entry): entry is SkippedFile => typeof entry === 'object');
     let kept = rows.filter((_, i) => typeof found[i] !== 'object');
@@ -170,7 +173,7 @@ class Loader {
     let inputs: Record<string, Tensor> = {};
     let bytes = 0;
     if (wanted.length > 0 && pictures) {
-      const prepared = await this.prepare(wanted);
+      const prepared = await this.prepare(wanted, index);
       const read = new Set(prepared.rows.map((position) => wanted[position]!));
       kept = kept.filter((row) => there.has(row) || read.has(row));
       skipped.push(...prepared.skipped);
@@ -244,8 +247,11 @@ class Loader {
     return this.options.content && 'tensors' in input ? tensorsId(input.tensors) : id;
   }
 
-  private prepare(rows: readonly Row[]): Promise<PreparedPictures> {
-    return this.need().prepare(rows.map((row) => this.job(row)));
+  private prepare(rows: readonly Row[], index: number): Promise<PreparedPictures> {
+    return this.need().prepare(
+      rows.map((row) => this.job(row)),
+      index,
+    );
   }
 
   /** Augmented pictures differ by what is drawn for sample and version; others by content alone. */

@@ -53,20 +53,43 @@ export function skippedFile(file: string, error: ThawError): SkippedFile {
 }
 
 /**
- * Runs `work` on 0 … count-1, `DECODERS` at a time; after a failure nothing new is begun, and it throws when all have
- * ended.
+ * Pictures worked on at a time: some are read while others are decoded. What is needed first goes first, else batches that are
+ * read ahead would all be ready at the same late time.
+ */
+class Line {
+  private running = 0;
+  private readonly waiting: { order: number; start: () => void }[] = [];
+
+  async pass<T>(order: number, task: () => Promise<T>): Promise<T> {
+    if (this.running >= 2 * DECODERS) await new Promise<void>((start) => this.waiting.push({ order, start }));
+    else this.running++;
+    try {
+      return await task();
+    } finally {
+      const next = this.waiting.reduce((first, at, i, all) => (at.order < all[first]!.order ? i : first), 0);
+      const [begun] = this.waiting.splice(next, 1);
+      if (begun) begun.start();
+      else this.running--;
+    }
+  }
+}
+
+/**
+ * Runs `work` on 0 … count-1, `2 * DECODERS` at a time; after a failure nothing new is begun, and when all have
+ * ended it throws the first in order.
  */
 async function eachOf(count: number, work: (position: number) => Promise<void>): Promise<void> {
   let next = 0;
-  let failure: { error: unknown } | undefined;
+  let failure: { position: number; error: unknown } | undefined;
   const worker = async (): Promise<void> => {
     while (next < count && !failure) {
-      await work(next++).catch((error: unknown) => {
-        failure ??= { error };
+      const position = next++;
+      await work(position).catch((error: unknown) => {
+        if (!failure || position < failure.position) failure = { position, error };
       });
     }
   };
-  await Promise.all(Array.from({ length: Math.min(DECODERS, count) }, worker));
+  await Promise.all(Array.from({ length: Math.min(2 * DECODERS, count) }, worker));
   if (failure) throw failure.error;
 }
 
@@ -81,6 +104,7 @@ export class PictureReader {
   /** Bytes of files that were identified and may be decoded next. */
   private readonly held = new Map<number, Uint8Array>();
   private heldBytes = 0;
+  private readonly line = new Line();
 
   constructor(private readonly options: ReaderOptions) {}
 
@@ -89,22 +113,22 @@ export class PictureReader {
     for (const { index } of jobs) this.take(index);
   }
 
-  /** The identity of each job, without decoding; what cannot be read is a `SkippedFile`. */
-  async identify(jobs: readonly PictureJob[]): Promise<(string | SkippedFile)[]> {
+  /** The identity of each job, without decoding; what cannot be read is a `SkippedFile`. Lower `order` goes first. */
+  async identify(jobs: readonly PictureJob[], order: number): Promise<(string | SkippedFile)[]> {
     const found: (string | SkippedFile)[] = [];
     await eachOf(jobs.length, async (position) => {
-      const entry = await this.guard(jobs[position]!, (job) => this.identity(job));
+      const entry = await this.line.pass(order, () => this.guard(jobs[position]!, (job) => this.identity(job)));
       found[position] = entry.skipped ?? entry.id;
     });
     return found;
   }
 
-  /** Decodes all jobs and makes one batch of them. */
-  async prepare(jobs: readonly PictureJob[]): Promise<PreparedPictures> {
+  /** Decodes all jobs and makes one batch of them. Lower `order` goes first. */
+  async prepare(jobs: readonly PictureJob[], order = 0): Promise<PreparedPictures> {
     const assembly = new Assembly(this.options, jobs);
     const entries: StoredPicture[] = [];
     await eachOf(jobs.length, async (position) => {
-      const entry = await this.guard(jobs[position]!, (job) => this.load(job));
+      const entry = await this.line.pass(order, () => this.guard(jobs[position]!, (job) => this.load(job)));
       entries[position] = entry;
       if (entry.picture) await assembly.add(position, entry.picture);
     });
@@ -160,16 +184,14 @@ export class PictureReader {
   }
 
   private async load(job: PictureJob): Promise<StoredPicture> {
-    const { pictures, pixelLimit, signal, preprocessing } = this.options;
+    const { pictures, pixelLimit, signal, preprocessing, work } = this.options;
     const known = pictures?.get(job.index);
     if (known?.picture) return known;
     const source = await this.open(job, false);
     const id = job.id ?? known?.id ?? (await this.contentOf(source));
     const limit = pixelLimit === undefined ? {} : { pixelLimit };
-    const how = { alpha: preprocessing.channels === 4, signal, ...limit };
-    const picture = await timed(this.options.work, 'decode', () =>
-      source instanceof Uint8Array ? decodeBytes(source, job.name, how) : decode(source, how),
-    );
+    const how = { alpha: preprocessing.channels === 4, signal, ...limit, ...(work && { work }) };
+    const picture = source instanceof Uint8Array ? await decodeBytes(source, job.name, how) : await decode(source, how);
     const entry = { id, picture };
     pictures?.set(job.index, entry);
     return entry;

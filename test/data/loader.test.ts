@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { fromArrays, fromPictures } from '../../src/data/dataset.js';
 import { batches, preparePictures } from '../../src/data/loader.js';
@@ -118,9 +118,9 @@ describe('batches', () => {
     const session = fakeSession();
     const reader = batches(pictures(100), { session, preprocessing, batch: 2 });
     await reader.next();
+    await vi.waitFor(() => expect(session.requests.length).toBeGreaterThan(4), { timeout: 5000 });
     await new Promise((resolve) => setTimeout(resolve, 50));
     const ahead = session.requests.length;
-    expect(ahead).toBeGreaterThan(4);
     expect(ahead).toBeLessThan(20);
     await reader.return(undefined);
     const stopped = session.requests.length;
@@ -132,6 +132,20 @@ describe('batches', () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(careful.requests.length).toBeLessThanOrEqual(2);
     await slow.return(undefined);
+  });
+
+  it('finishes the next batch before those further ahead', async () => {
+    const [size, count] = [16, 12];
+    const store = pictureStore();
+    const finished: number[] = [];
+    const set = store.set.bind(store);
+    store.set = (index, entry) => (finished.push(Math.floor(index / size)), set(index, entry));
+    const files = await Promise.all(Array.from({ length: 4 }, (_, i) => jpeg(i)));
+    const data = fromPictures(Array.from({ length: size * count }, (_, i) => ({ picture: files[i % 4]!, target: 0 })));
+    await collect(data, { batch: size, pictures: store });
+    expect(finished).toHaveLength(size * count);
+    // Some pictures of the batch after it may be under way when the last ones of a batch end.
+    finished.forEach((batch, i) => expect(Math.abs(batch - Math.floor(i / size))).toBeLessThanOrEqual(1));
   });
 
   it('obeys a signal', async () => {
