@@ -21,3 +21,5 @@ export type { ReadOptions } from './read.js';
 export type { FitRun } from './run.js';
 export { constant, cosine, oneCycle, slantedTriangular, step } from './schedule.js';
 export type { Schedule, ScheduleName } from './schedule.js';
+export { formatTimes } from './times.js';
+export type { RunTimes, Times } from './times.js';

@@ -64,6 +64,24 @@ describe('thaw fit', () => {
     expect(error).not.toContain('\x1b');
   });
 
+  it('--cache disk starts the next run on kept features, and --profile says where the time went', async () => {
+    const args = ['fit', photos, '--base', base, '--epochs', '2', '--cache', 'disk', '--cache-folder', at('features')];
+    const first = await json([...args, '--out', at('first.safetensors')]);
+    expect(first.times.reading.prepare).toBeGreaterThan(0);
+    const second = await json([...args, '--out', at('second.safetensors')]);
+    expect(second.times.reading).toMatchObject({ decode: 0, prepare: 0 });
+    expect(await tensorBytes(at('second.safetensors'))).toEqual(await tensorBytes(at('first.safetensors')));
+    const { error } = await thaw([...args, '--out', at('third.safetensors'), '--profile']);
+    const table = /^time .*\n(?:.*\n)+?all .*$/m.exec(error)![0].split('\n');
+    expect(table).toHaveLength(8);
+    expect(new Set(table.map((line) => line.length)).size).toBe(1);
+    expect(error).toMatch(/Training waited for data during \d+\.\d % of the time/);
+    const shares = table.slice(1, -1).map((line) => Number(/([\d.]+) %$/.exec(line)![1]));
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(100, 0);
+    const { code } = await thaw([...args.slice(0, -4), '--cache-folder', 'x', '--out', at('wrong.safetensors')]);
+    expect(code).not.toBe(0);
+  });
+
   it('without further words trains the head alone', async () => {
     const result = await json(['fit', photos, '--base', base, '--out', at('head.safetensors'), '--epochs', '1']);
     expect(result.epochs).toBe(1);

@@ -22,7 +22,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 async function execute(snippet: Snippet, cwd: string): Promise<void> {
   const PATH = `${path.join(cwd, 'bin')}:${process.env['PATH']}`;
   if (snippet.language === 'sh')
-    return void (await run('sh', ['-e', '-c', snippet.code], { cwd, env: { ...process.env, PATH } }));
+    return void (await run('sh', ['-e', '-c', snippet.code], {
+      cwd,
+      env: { ...process.env, PATH, XDG_CACHE_HOME: cwd },
+    }));
   writeFileSync(path.join(cwd, 'snippet.mjs'), javascript(snippet));
   await run(process.execPath, ['snippet.mjs'], { cwd });
 }

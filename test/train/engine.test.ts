@@ -106,6 +106,31 @@ describe('fit on the core', () => {
     await run;
   });
 
+  it('says where the time of steps, epochs and the run went', async () => {
+    const net = await network();
+    net.freeze('body.0');
+    const begun = performance.now();
+    let [steps, epochs] = [0, 0];
+    for await (const event of net.fit(toyData(17), { ...quick, validation: toyData(5) })) {
+      if (event.type === 'step') steps += Object.values(event.times).reduce((sum, ms) => sum + ms, 0);
+      if (event.type === 'epoch') {
+        const { other, ...parts } = event.times;
+        const sum = Object.values(parts).reduce((sum, ms) => sum + ms, other);
+        expect(sum / 1000).toBeCloseTo(event.seconds, 6);
+        expect(Math.min(parts.step, parts.update, parts.validation)).toBeGreaterThan(0);
+        epochs += sum;
+      }
+      if (event.type !== 'end') continue;
+      const { reading, ...times } = event.result.times;
+      expect(reading).toEqual({ read: 0, decode: 0, prepare: 0 }); // no pictures
+      const all = Object.values(times).reduce((sum, ms) => sum + ms, 0);
+      expect(all).toBeGreaterThanOrEqual(epochs);
+      expect(all).toBeLessThanOrEqual(performance.now() - begun);
+    }
+    expect(steps).toBeGreaterThan(0);
+    expect(steps).toBeLessThanOrEqual(epochs);
+  });
+
   it('reads a stream, which has a constant schedule', async () => {
     const net = await network();
     const all = toyData(19);
