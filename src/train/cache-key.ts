@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { GraphDescription, NodeDescription } from '../graph/types.js';
-import { coreInfo, nativePath } from '../native.js';
+import { nativePath } from '../native.js';
 import type { Network } from '../network/network.js';
 import type { Plan } from '../network/types.js';
 import type { Feed } from './feature-cache.js';
@@ -13,7 +13,7 @@ const FORMAT = 1;
 
 /**
  * What features depend on beside the picture, as 32 letters: the graph below the cut with the values of its weights, how a
- * picture becomes its input, instruction set, and the programs that compute: the core's binary and the decoder.
+ * picture becomes its input, instruction set and precision, and the programs that compute: the core's binary and the decoder.
  */
 export async function featureKey(net: Network, { graph, inputShapes }: Feed, plan: Plan): Promise<string> {
   const { nodes, tensors } = below(
@@ -26,7 +26,8 @@ export async function featureKey(net: Network, { graph, inputShapes }: Feed, pla
     format: FORMAT,
     core: await coreDigest(),
     decoder: await decoderDigest(),
-    isa: coreInfo().isa,
+    isa: plan.isa,
+    precision: plan.precision,
     preprocessing: net.preprocessing,
     inputs: inputShapes,
     cut: plan.cut,

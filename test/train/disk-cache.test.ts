@@ -20,7 +20,7 @@ import { createHash } from 'node:crypto';
 import sharp from 'sharp';
 import { fromGraph, GraphBuilder } from './dist/index.js';
 import { fromPictures } from './dist/data/dataset.js';
-const { seed = 5, pictures = 24, until = 'body.1', first = 0, width = 12, resize = 12, ...options } = JSON.parse(process.argv[2]);
+const { seed = 5, pictures = 24, until = 'body.1', first = 0, width = 12, resize = 12, precision = 'auto', ...options } = JSON.parse(process.argv[2]);
 const g = new GraphBuilder();
 let x = g.input('image', 'f32', ['N', 3, 'H', 'W']);
 for (const i of [0, 1, 2]) {
@@ -29,7 +29,7 @@ for (const i of [0, 1, 2]) {
 }
 const graph = g.build([g.linear('fc', g.flatten('flat', g.globalAveragePool('pool', x)), { in: width, out: 3 })]);
 const preprocessing = { resize, crop: resize, interpolation: 'bilinear', mean: [0.5, 0.5, 0.5], std: [0.3, 0.3, 0.3], channels: 3 };
-const net = await fromGraph(graph, { labels: ['a', 'b', 'c'], seed, preprocessing, layers: ['body.0', 'body.1', 'body.2', 'fc'] });
+const net = await fromGraph(graph, { labels: ['a', 'b', 'c'], seed, precision, preprocessing, layers: ['body.0', 'body.1', 'body.2', 'fc'] });
 net.freeze({ until });
 const png = (i) => {
   let state = i + 1;
@@ -134,7 +134,7 @@ describe('features on disk', { timeout: 60_000 }, () => {
     expect(files(path.join(XDG_CACHE_HOME, 'thaw', 'features'))).toHaveLength(1);
   });
 
-  it('are others for other weights, another cut, preprocessing, instruction set or draw of augmentation', async () => {
+  it('are others for other weights, another cut, preprocessing, instruction set, precision or draw of augmentation', async () => {
     const cache = newFolder();
     const keys = async (options: object, env: Record<string, string> = {}): Promise<number> => {
       const before = bytes(cache);
@@ -150,6 +150,7 @@ describe('features on disk', { timeout: 60_000 }, () => {
     expect(await keys({ until: 'body.0' })).toBe(3);
     expect(await keys({ resize: 10 })).toBe(4);
     expect(await keys({}, { THAW_MAX_ISA: 'scalar' })).toBe(process.arch === 'x64' ? 5 : 4);
+    expect(await keys({ precision: 'bf16' })).toBe(process.arch === 'x64' ? 6 : 5);
     // The same network; told apart by what is drawn.
     const augmented = { augment: true, variants: 2 };
     const networks = await keys(augmented);
