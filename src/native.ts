@@ -48,7 +48,7 @@ export interface CompileReply {
   outputs: ValueDescription[];
   cut?: ValueDescription[];
   /** Bytes, known before the plan runs. */
-  bytes: { arena: number; prepared: number; gradients: number; workspace: number };
+  bytes: { arena: number; prepared: number; gradients: number; workspace: number; cut: number };
   launches: { node: string; op: string; kernel: string; prepared: boolean }[];
   declined: { node: string; kernel: string; why: string }[];
   /** Mode 'infer' alone. */

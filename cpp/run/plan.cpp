@@ -206,16 +206,18 @@ Json Plan::describe_launches() const {
 
 Json Plan::describe() const {
   const Graph& graph = program().graph;
-  size_t gradient_bytes = 0, workspace = 0;
+  size_t gradient_bytes = 0, workspace = 0, cut_bytes = 0;
   std::vector<ValueId> trained;
   for (const ParameterGradient& g : program().gradients) {
     gradient_bytes += physical_bytes(graph.values[g.value]);
     trained.push_back(g.parameter);
   }
+  for (ValueId v : program().cut) cut_bytes += physical_bytes(value(v));
   for (size_t bytes : whole_.workspace_bytes) workspace = std::max(workspace, bytes);
   Json bytes = Json::object(), declined = Json::array();
   bytes.set("arena", static_cast<int64_t>(arena_bytes_ + thread_bytes_)).set("prepared", static_cast<int64_t>(kept_bytes_));
   bytes.set("gradients", static_cast<int64_t>(gradient_bytes)).set("workspace", static_cast<int64_t>(workspace));
+  bytes.set("cut", static_cast<int64_t>(cut_bytes));
   for (const Declined& d : program().declined) {
     Json row = Json::object();
     row.set("node", d.node).set("kernel", d.kernel).set("why", d.why);

@@ -1,7 +1,8 @@
 #pragma once
 // Cut values kept by key: what the frozen part of a network made of a picture. An entry holds one row of every cut
-// value. They are kept in memory, or in files as long as these can be written. What is in stays in; when the limit is reached, further entries are refused (a training run visits every
-// picture once an epoch, where throwing out the oldest would keep nothing that is asked for again).
+// value. They are kept in memory, or in files as long as these can be written. What is in stays in; when the limit is
+// reached, further entries are refused (a training run visits every picture once an epoch, where throwing out the oldest
+// would keep nothing that is asked for again).
 #include <memory>
 #include <string>
 #include <unordered_map>

@@ -99,7 +99,7 @@ export interface Plan {
   inputs: ValueDescription[];
   outputs: ValueDescription[];
   cut: ValueDescription[];
-  bytes: { arena: number; prepared: number; gradients: number; workspace: number };
+  bytes: { arena: number; prepared: number; gradients: number; workspace: number; cut: number };
   launches: { node: string; op: string; kernel: string; prepared: boolean }[];
   declined: { node: string; kernel: string; why: string }[];
   released: boolean;

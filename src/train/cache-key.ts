@@ -60,12 +60,24 @@ function coreDigest(): Promise<string> {
   return (core ??= readFile(nativePath()).then(sha256));
 }
 
-/** The package of the decoder names its version and that of the library below it. It need not be loaded for that. */
+/**
+ * The package of sharp names its version and those of the libraries below it, and need not be loaded for that; thaw's own names
+ * that of the decoder of GIFs.
+ */
 function decoderDigest(): Promise<string> {
-  return (decoder ??= readFile(decoderPackage()).then(sha256, () => 'none'));
+  const packages = [sharpPackage, () => new URL('../../package.json', import.meta.url)];
+  return (decoder ??= Promise.all(packages.map(textOf)).then((all) => sha256(Buffer.concat(all))));
 }
 
-function decoderPackage(): string {
+async function textOf(find: () => string | URL): Promise<Buffer> {
+  try {
+    return await readFile(find());
+  } catch {
+    return Buffer.from('none');
+  }
+}
+
+function sharpPackage(): string {
   const entry = createRequire(import.meta.url).resolve('sharp');
   const folder = path.join('node_modules', 'sharp');
   return path.join(entry.slice(0, entry.lastIndexOf(folder) + folder.length), 'package.json');

@@ -34,7 +34,7 @@ interface Header {
   identity: Identity;
   marks: { frozen: string[]; statistics: string[] };
   /** Digest of the network's tensors that are not in the checkpoint: they come from the file it was loaded from. */
-  base?: string;
+  base: string;
   state: TrainingState;
 }
 
@@ -121,7 +121,7 @@ export async function readCheckpoint(
   const file = await openCheckpoint(path);
   const { identity: written, marks, base, state } = parseHeader(file, path);
   const otherEpochs = compare(path, written, identity);
-  if (base !== undefined && base !== (await baseDigest(net, file.tensors))) {
+  if (base !== (await baseDigest(net, file.tensors))) {
     throw new ThawError(
       'ERR_RESUME',
       `expected the weights that the run of '${path}' started from, received other values in tensors that it does not hold`,

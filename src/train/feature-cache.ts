@@ -80,20 +80,19 @@ export class FeatureCache {
     this.#marks = marks;
     this.#keys.clear();
     this.#bytes = 0;
-    const plan = await this.net.compile('step', this.#shapes(2), { graph: this.feed.graph });
+    const rows = 2;
+    const plan = await this.net.compile('step', this.#shapes(rows), { graph: this.feed.graph });
     const inputs = new Set(this.feed.graph.inputs.map(({ name }) => name));
     this.#below = plan.cut.some(({ name }) => !inputs.has(name));
-    this.#rowBytes = plan.cut.reduce(
-      (sum, { shape }) => sum + 2 * shape.reduce((product, size) => product * size, 1),
-      0,
-    );
+    this.#rowBytes = plan.bytes.cut / rows;
     await this.#create(plan);
   }
 
   async #create(plan: Plan): Promise<void> {
     await this.dispose();
-    this.#limitBytes = this.options.bytes;
-    const disk = this.#below && this.options.kind === 'disk' ? await this.#onDisk(plan) : null;
+    const { kind, bytes } = this.options;
+    this.#limitBytes = bytes;
+    const disk = this.#below && kind === 'disk' && bytes > 0 ? await this.#onDisk(plan) : null;
     // The limit is kept here, for the places of passing batches come on top of it.
     const reply = await this.#command({
       action: 'create',

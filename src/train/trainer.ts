@@ -186,9 +186,7 @@ export class Trainer {
       batch: settings.batch,
       seed: settings.seed,
     };
-    // With several batches a step, data must not end in the middle of one.
-    const signal = settings.accumulate > 1 ? NEVER : control.signal;
-    const batches = source.epoch(at, this.#caches ? this.#features : null, signal);
+    const batches = source.epoch(at, this.#caches ? this.#features : null, this.#signal);
     let before = { ...this.#clock.parts };
     let group = { rows: 0, loss: 0 };
     for await (const place of placed(this.#clock.waiting(batches), settings.accumulate)) {
@@ -222,8 +220,7 @@ export class Trainer {
       // The mean over all rows of the step, as if they were one batch.
       ...(accumulate > 1 && { lossScale: batch.size / rowsOfStep(this.#up, this.#state.step) }),
     };
-    const signal = this.control.signal;
-    const again = (): Promise<Batch> => this.#up.source.again(batch, this.#version, signal);
+    const again = (): Promise<Batch> => this.#up.source.again(batch, this.#version, this.#signal);
     const run = runBatch(this.#features, batch, { mode: 'step', request, again, clock: this.#clock, part: 'step' });
     const result = await run.catch((error: unknown) => {
       const { epochs, step } = this.#state;
@@ -235,6 +232,11 @@ export class Trainer {
     const single = this.net.head.kind === 'single';
     count(this.#state, batch, result, single);
     return result;
+  }
+
+  /** With several batches a step, data must not end in the middle of one. */
+  get #signal(): AbortSignal {
+    return this.settings.accumulate > 1 ? NEVER : this.control.signal;
   }
 
   get #phaseStep(): number {

@@ -201,7 +201,7 @@ export class FakeSession implements NativeSession {
           : given,
       outputs: (outputs ?? graph.outputs).map((name) => ({ name, dtype: 'f32', shape: [] })),
       cut: this.cut,
-      bytes: { arena: 1000, prepared: 100, gradients: 10, workspace: 1 },
+      bytes: { arena: 1000, prepared: 100, gradients: 10, workspace: 1, cut: 8 },
       launches: [],
       declined: [],
     };

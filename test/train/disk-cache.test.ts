@@ -150,12 +150,41 @@ describe('features on disk', { timeout: 60_000 }, () => {
     expect(await keys({ until: 'body.0' })).toBe(3);
     expect(await keys({ resize: 10 })).toBe(4);
     expect(await keys({}, { THAW_MAX_ISA: 'scalar' })).toBe(process.arch === 'x64' ? 5 : 4);
+    // One of these two is what 'auto' means.
+    await keys({ precision: 'fp32' });
     expect(await keys({ precision: 'bf16' })).toBe(process.arch === 'x64' ? 6 : 5);
     // The same network; told apart by what is drawn.
     const augmented = { augment: true, variants: 2 };
     const networks = await keys(augmented);
     expect(await keys({ ...augmented, seed: 5, epochs: 2, augment: { flip: 0.5 } })).toBe(networks);
     expect((await life({ options: on(cache, augmented) }))!.computed).toBe(false);
+  });
+
+  it('take half the bytes in bf16, and give its bits', async () => {
+    const [cache, wide] = [newFolder(), newFolder()];
+    const bf16 = (await life({ options: { cache: 'off', precision: 'bf16' } }))!;
+    expect(bf16.digest).not.toBe(plain.digest);
+    await life({ options: on(wide, { precision: 'fp32' }) });
+    expect(told((await life({ options: on(cache, { precision: 'bf16' }) }))!)).toEqual(told(bf16));
+    expect((await life({ options: on(cache, { precision: 'bf16' }) }))!).toEqual({ ...bf16, computed: false });
+    const rows = (folder: string): number => bytes(folder) - 64 - 24 * 32;
+    expect(2 * rows(cache)).toBe(rows(wide));
+    // 12 channels lie in blocks of 16: all 24 pictures fit in what they take, and no more is taken.
+    expect(rows(wide)).toBe(24 * 12 * 12 * 16 * 4);
+    const tight = newFolder();
+    const most = { cacheBytes: 20 * (12 * 12 * 16 * 4 + 32 + 64) };
+    expect((await life({ options: on(tight, { precision: 'fp32', ...most }) }))!.warnings).toHaveLength(1);
+    expect(bytes(tight)).toBeLessThanOrEqual(most.cacheBytes);
+    expect(bytes(tight)).toBeGreaterThan(19 * 12 * 12 * 16 * 4);
+  });
+
+  it('stay where they are when nothing is to be kept', async () => {
+    const cache = newFolder();
+    await life({ options: on(cache) });
+    const [file] = files(cache) as [string];
+    utimesSync(file, 1e9, 1e9);
+    expect((await life({ options: on(cache, { cacheBytes: 0 }) }))!).toEqual(plain);
+    expect((await life({ options: on(cache) }))!.computed).toBe(false);
   });
 
   it('are shared by processes that run at once', async () => {

@@ -131,12 +131,13 @@ export class FakeSession {
         ? { name, dtype: graph.inputs.find((i: Request) => i.name === 'target').dtype, shape: [1] }
         : described(name),
     );
+    const cutShape = this.#shape(graph, cut, { length: shapes.x[0], rows: true } as never);
     return {
       plan,
       inputs,
       outputs: [],
-      cut: [{ ...described(cut), shape: this.#shape(graph, cut, { length: shapes.x[0], rows: true } as never) }],
-      bytes: {},
+      cut: [{ ...described(cut), shape: cutShape }],
+      bytes: { cut: 4 * size(cutShape) },
       launches: [],
       declined: [],
     };
