@@ -204,6 +204,14 @@ Json Plan::describe_launches() const {
   return launches;
 }
 
+bool Plan::cached_in_bf16(ValueId v) const {
+  return program().precision == Precision::bf16 && value(v).dtype == DType::f32 && value(v).shape.size() == 4;
+}
+
+size_t Plan::cached_bytes(ValueId v) const {
+  return physical_bytes(value(v)) / (cached_in_bf16(v) ? sizeof(float) / dtype_size(DType::bf16) : 1);
+}
+
 Json Plan::describe() const {
   const Graph& graph = program().graph;
   size_t gradient_bytes = 0, workspace = 0, cut_bytes = 0;
@@ -212,7 +220,7 @@ Json Plan::describe() const {
     gradient_bytes += physical_bytes(graph.values[g.value]);
     trained.push_back(g.parameter);
   }
-  for (ValueId v : program().cut) cut_bytes += physical_bytes(value(v));
+  for (ValueId v : program().cut) cut_bytes += cached_bytes(v);
   for (size_t bytes : whole_.workspace_bytes) workspace = std::max(workspace, bytes);
   Json bytes = Json::object(), declined = Json::array();
   bytes.set("arena", static_cast<int64_t>(arena_bytes_ + thread_bytes_)).set("prepared", static_cast<int64_t>(kept_bytes_));

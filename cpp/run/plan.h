@@ -68,6 +68,12 @@ class Plan {
   /// Replaces states (running statistics) by what the last run computed.
   void commit_states(Store& store);
 
+  /// Do caches keep this value of the cut in bf16? Pictures of a plan that computes in bf16: its operators hand them on in
+  /// bf16 anyway.
+  bool cached_in_bf16(ValueId v) const;
+  /// Bytes of the value, all rows of it, as caches keep it.
+  size_t cached_bytes(ValueId v) const;
+
   const Program& program() const { return whole_.program; }
   const Value& value(ValueId v) const { return program().graph.values[v]; }
 

@@ -5,6 +5,7 @@
 
 #include "ops/op.h"
 #include "run/plan.h"
+#include "session/cached_rows.h"
 #include "session/session.h"
 #include "session/update.h"
 
@@ -54,48 +55,6 @@ Plan& find_plan(Session& session, const Json& json) {
   const auto it = session.plans.find(id);
   if (it == session.plans.end()) fail_expected("ERR_PLAN", "a plan of this session", "plan", std::to_string(id));
   return *it->second;
-}
-
-/// One row of a value whose first dimension is the batch.
-size_t row_bytes(const Value& value, size_t rows) {
-  if (value.shape.empty() || static_cast<size_t>(value.shape[0]) != rows)
-    fail_expected("ERR_INPUT", std::to_string(rows) + " rows", "cached value '" + value.name + "'", to_string(value.shape));
-  return physical_bytes(value) / std::max<size_t>(rows, 1);
-}
-
-/// Gathers the cut's values of the named rows from a cache; returns one memory per cut value.
-std::vector<Memory> read_cache(Session& session, const Plan& plan, const Json& request) {
-  FeatureCache& cache = session.cache(request.at("cache").as_int());
-  const std::vector<std::string> keys = request.at("keys").as_strings();
-  const std::vector<ValueId>& cut = plan.program().cut;
-  std::vector<Memory> values;
-  for (ValueId v : cut) values.emplace_back(physical_bytes(plan.value(v)), session.account);
-  std::string missing;
-  for (size_t row = 0; row < keys.size(); ++row) {
-    Pieces places;
-    for (size_t c = 0; c < cut.size(); ++c) {
-      const size_t bytes = row_bytes(plan.value(cut[c]), keys.size());
-      places.push_back({values[c].as<char>() + row * bytes, bytes});
-    }
-    if (!cache.copy(keys[row], places)) missing += (missing.empty() ? "" : ", ") + std::to_string(row);
-  }
-  if (!missing.empty()) fail_expected("ERR_CACHE_MISS", "every row in the cache", "cacheRead", "none for rows " + missing);
-  return values;
-}
-
-int64_t write_cache(Session& session, const Plan& plan, const Json& request) {
-  FeatureCache& cache = session.cache(request.at("cache").as_int());
-  const std::vector<std::string> keys = request.at("keys").as_strings();
-  int64_t stored = 0;
-  for (size_t row = 0; row < keys.size(); ++row) {
-    Pieces pieces;
-    for (ValueId v : plan.program().graph.outputs) {
-      const size_t bytes = row_bytes(plan.value(v), keys.size());
-      pieces.push_back({const_cast<char*>(static_cast<const char*>(plan.result(v))) + row * bytes, bytes});
-    }
-    stored += cache.put(keys[row], pieces);
-  }
-  return stored;
 }
 
 /// The buffers that came with the request and the rows of the cache, in the order of the plan's inputs.
