@@ -7,10 +7,11 @@ namespace thaw {
 namespace THAW_ISA {
 namespace {
 
-constexpr int64_t kQuads = 16;             // counters that one call of `draw` takes together
+// Counters that one call of `draw` takes together. Loops of up to 16 are unrolled before they could become vector code.
+constexpr int64_t kQuads = 32;
 constexpr int64_t kDraws = 4 * kQuads;
 
-/// The factors (scale or 0) of elements 4*quad … 4*quad+63 of a sample. The loops over counters become vector code.
+/// The factors (scale or 0) of the kDraws elements of a sample from 4*quad on. The loops over counters become vector code.
 void draw(const Dropout& a, int64_t sample, int64_t quad, float* factor) {
   uint32_t c0[kQuads], c1[kQuads], c2[kQuads], c3[kQuads];
   for (int64_t i = 0; i < kQuads; ++i) {
