@@ -20,10 +20,14 @@ export interface ValueDescription {
   shape: number[];
 }
 
-/** Where a tensor lies in a file: byte offset, and strides in elements where it is not row-major. */
-export interface FileRange extends StoredTensor {
-  offset: number;
+/** Strides in elements, where a tensor is not row-major. */
+export interface StridedTensor extends StoredTensor {
   strides?: number[];
+}
+
+/** Where a tensor lies in a file, in bytes. */
+export interface FileRange extends StridedTensor {
+  offset: number;
 }
 
 export type NativeMode = 'run' | 'embed' | 'head' | 'step' | 'gradients' | 'infer';
@@ -108,8 +112,8 @@ export interface Commands {
   read: { request: { path: string; tensors: FileRange[] }; reply: object };
   /** Buffer in: the header. `expected`: what it was made for; the write is refused where a tensor has changed. */
   write: { request: { path: string; tensors: string[]; expected?: Omit<StoredTensor, 'name'>[] }; reply: object };
-  /** Buffers in: one a tensor, row-major. */
-  put: { request: { tensors: StoredTensor[] }; reply: object };
+  /** Buffers in: one a tensor. */
+  put: { request: { tensors: StridedTensor[] }; reply: object };
   /** Buffers out: one a tensor, in the order of `names`. */
   get: { request: { names: string[]; as?: 'loaded' | 'f32' }; reply: { tensors: StoredTensor[] } };
   list: { request: object; reply: { tensors: (StoredTensor & { modified: boolean })[] } };

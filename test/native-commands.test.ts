@@ -47,10 +47,23 @@ describe('commands', () => {
     await expect(
       submit('put', { tensors: [{ name: 'x', dtype: 'F32', shape: [2] }] }, [new Uint8Array(7)]),
     ).rejects.toMatchObject({ code: 'ERR_SHAPE' });
+    const strided = { name: 'x', dtype: 'U8' as const, shape: [2, 3] };
+    for (const strides of [[1], [1, -2], [1, 3], [2 ** 50, 2 ** 50]])
+      await expect(submit('put', { tensors: [{ ...strided, strides }] }, [new Uint8Array(6)])).rejects.toMatchObject({
+        code: 'ERR_SHAPE',
+      });
     await expect(submit('put', { tensors: [] }, [new Uint8Array(7)])).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
     expect(() => createSession({ threads: -1 })).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }));
     expect(() => createSession({ threads: 1.5 })).toThrow(TypeError);
     expect(() => createSession({ threads: 'x' as unknown as number })).toThrow(TypeError);
+  });
+
+  it('bring strided tensors into order', async () => {
+    const session = open();
+    const tensor = { name: 'x', dtype: 'I16' as const, shape: [3, 2], strides: [1, 3] };
+    await session.submit('put', { tensors: [tensor] }, [Int16Array.of(1, 2, 3, 4, 5, 6)]);
+    const { buffers } = await session.submit('get', { names: ['x'] });
+    expect([...new Int16Array(buffers[0]!)]).toEqual([1, 4, 2, 5, 3, 6]);
   });
 
   it('run in the order of submission', async () => {

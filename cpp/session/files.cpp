@@ -4,6 +4,7 @@
 
 #include "session/file.h"
 #include "session/session.h"
+#include "session/strides.h"
 
 namespace thaw {
 namespace {
@@ -23,26 +24,6 @@ struct Range {
   size_t span = 0;               // from its first to its last element in the file
 };
 
-// Bytes from the first to the last element, `element` bytes each; at most `limit` + 1, which says "beyond".
-uint64_t strided_span(const Shape& shape, const std::vector<int64_t>& strides, uint64_t element, uint64_t limit) {
-  uint64_t last = 0;
-  for (size_t d = 0; d < shape.size(); ++d) {
-    const uint64_t steps = static_cast<uint64_t>(shape[d] - 1), stride = static_cast<uint64_t>(strides[d]);
-    if (stride != 0 && steps > (limit - last) / stride) return limit + 1;
-    last += steps * stride;
-  }
-  return last >= limit / element ? limit + 1 : (last + 1) * element;
-}
-
-void check_strides(const Range& range) {
-  const bool fits = range.strides.size() == range.shape.size() &&
-                    std::all_of(range.strides.begin(), range.strides.end(), [](int64_t s) { return s >= 0; });
-  if (!fits) {
-    fail_expected("ERR_SHAPE", "one stride of 0 or more per dimension", "tensor '" + range.name + "'",
-                  to_string(range.strides) + " for " + to_string(range.shape));
-  }
-}
-
 // Everything about a range that can be wrong is found here, before memory is taken.
 Range parse_range(const Json& json, const InputFile& file) {
   Range range;
@@ -55,7 +36,7 @@ Range parse_range(const Json& json, const InputFile& file) {
   const uint64_t element = storage_size(range.dtype);
   if (const Json* strides = json.find("strides")) {
     range.strides = strides->as_ints();
-    check_strides(range);
+    check_strides(range.shape, range.strides, range.name);
     if (range.bytes > 0) range.span = strided_span(range.shape, range.strides, element, file.size() + element);
   }
   const bool inside = offset >= 0 && static_cast<uint64_t>(offset) <= file.size() &&
@@ -77,22 +58,6 @@ void read_span(InputFile& file, uint64_t offset, void* target, size_t bytes, con
   }
 }
 
-// Copies a strided tensor into row-major order, the last dimension innermost.
-void gather(const Range& range, const char* source, char* target) {
-  const size_t rank = range.shape.size(), element = storage_size(range.dtype);
-  std::vector<int64_t> index(rank, 0);
-  int64_t from = 0;
-  for (size_t done = 0; done < range.bytes; done += element) {
-    std::memcpy(target + done, source + from * static_cast<int64_t>(element), element);
-    for (size_t d = rank; d-- > 0;) {
-      from += range.strides[d];
-      if (++index[d] < range.shape[d]) break;
-      from -= range.strides[d] * range.shape[d];
-      index[d] = 0;
-    }
-  }
-}
-
 Memory read_range(InputFile& file, const Range& range, const std::shared_ptr<Account>& account,
                   const JobContext& context) {
   Memory memory(range.bytes, account);
@@ -102,7 +67,7 @@ Memory read_range(InputFile& file, const Range& range, const std::shared_ptr<Acc
   }
   const Memory span(range.span, account);
   read_span(file, range.offset, span.data(), range.span, context);
-  gather(range, span.as<char>(), memory.as<char>());
+  gather(range.shape, range.strides, storage_size(range.dtype), range.bytes, span.as<char>(), memory.as<char>());
   return memory;
 }
 

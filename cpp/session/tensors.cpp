@@ -3,6 +3,7 @@
 
 #include "session/digest.h"
 #include "session/session.h"
+#include "session/strides.h"
 
 namespace thaw {
 namespace {
@@ -33,16 +34,36 @@ struct Described {
   std::string name;
   Storage dtype;
   Shape shape;
+  size_t bytes = 0;
+  std::vector<int64_t> strides = {};  // in elements; empty: row-major
 };
 
 Described parse_put(const Json& json, const Bytes& bytes) {
   Described tensor{json.at("name").as_string(), storage_from(json.at("dtype").as_string()), json.at("shape").as_ints()};
-  const size_t expected = storage_bytes(tensor.dtype, tensor.shape, tensor.name);
+  tensor.bytes = storage_bytes(tensor.dtype, tensor.shape, tensor.name);
+  size_t expected = tensor.bytes;
+  if (const Json* strides = json.find("strides")) {
+    tensor.strides = strides->as_ints();
+    check_strides(tensor.shape, tensor.strides, tensor.name);
+    if (tensor.bytes > 0)
+      expected = strided_span(tensor.shape, tensor.strides, storage_size(tensor.dtype), bytes.size);
+  }
   if (bytes.size != expected) {
     fail_expected("ERR_SHAPE", std::to_string(expected) + " bytes",
                   "tensor '" + tensor.name + "' " + to_string(tensor.shape), std::to_string(bytes.size) + " bytes");
   }
   return tensor;
+}
+
+void copy_in(const Described& tensor, const Bytes& source, Memory& target) {
+  // An empty view has no address in JavaScript.
+  if (source.size == 0) return;
+  if (tensor.strides.empty()) {
+    std::memcpy(target.data(), source.data, source.size);
+  } else {
+    gather(tensor.shape, tensor.strides, storage_size(tensor.dtype), tensor.bytes,
+           static_cast<const char*>(source.data), target.as<char>());
+  }
 }
 
 }  // namespace
@@ -58,9 +79,8 @@ Reply command_put(Session& session, const Json& request, Buffers& buffers, JobCo
   for (size_t i = 0; i < items.size(); ++i) {
     context.check();
     tensors.push_back(parse_put(items[i], buffers[i]));
-    memories.emplace_back(buffers[i].size, session.account);
-    // An empty view has no address in JavaScript.
-    if (buffers[i].size > 0) std::memcpy(memories[i].data(), buffers[i].data, buffers[i].size);
+    memories.emplace_back(tensors[i].bytes, session.account);
+    copy_in(tensors[i], buffers[i], memories[i]);
   }
   for (size_t i = 0; i < items.size(); ++i) {
     session.store.adopt(tensors[i].name, tensors[i].dtype, tensors[i].shape, std::move(memories[i]));

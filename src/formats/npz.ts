@@ -2,9 +2,8 @@
 import { ThawError } from '../errors.js';
 import { fault } from './fault.js';
 import type { RangeFile } from './file.js';
-import { gathered } from './layout.js';
 import { NPY_HEADER, parseNpy, type Npy } from './npy.js';
-import { ELEMENT_BYTES, type Checkpoint, type TensorEntry } from './types.js';
+import type { Checkpoint, TensorEntry } from './types.js';
 import { memberBytes, storedAt } from './unzip.js';
 import type { ZipMember } from './zip.js';
 
@@ -35,7 +34,7 @@ async function readArray(file: RangeFile, member: ZipMember, name: string): Prom
   if (stored !== null)
     return { name, dtype, shape, source: { path: file.path, offset: stored + start, ...(strides && { strides }) } };
   const data = head.subarray(start);
-  return { name, dtype, shape, source: strides ? gathered(data, ELEMENT_BYTES[dtype], shape, strides) : data };
+  return { name, dtype, shape, source: strides ? { bytes: data, strides } : data };
 }
 
 const sized = (where: string, { start, bytes }: Npy, { size }: ZipMember): ThawError =>

@@ -25,7 +25,7 @@ const wholes = (value: Value | undefined): number[] | undefined => {
 /** The same elements in another shape; a tensor's bytes stay where they are. */
 function viewed(x: Known, shape: number[]): Known | undefined {
   if (elements(shape) !== elements(x.shape)) return undefined;
-  if (x.entry && !(x.entry.source instanceof Uint8Array) && x.entry.source.strides) return undefined;
+  if (x.entry && 'strides' in x.entry.source && x.entry.source.strides) return undefined;
   const entry = x.entry && { ...x.entry, shape };
   return { kind: 'known', name: x.name, shape, numbers: x.numbers, entry };
 }

@@ -6,7 +6,7 @@ import { besideModel } from './inside.js';
 import type { OnnxConstant } from './onnx-model.js';
 import type { Field, ProtoFile } from './protobuf.js';
 import { ELEMENT_BYTES, elements, MAX_RANK } from './types.js';
-import type { StorageDType, TensorEntry, TensorSource } from './types.js';
+import type { FileSource, StorageDType, TensorEntry } from './types.js';
 
 /** TensorProto.DataType → storage type. */
 export const ONNX_TYPES: Readonly<Record<number, StorageDType>> = {
@@ -71,11 +71,16 @@ async function toConstant(proto: ProtoFile, parts: Parts): Promise<OnnxConstant>
   return { entry, numbers: decode(await bytesOf(proto, source, bytes, subject), dtype) };
 }
 
-async function sourceOf(proto: ProtoFile, parts: Parts, dtype: StorageDType, bytes: number): Promise<TensorSource> {
+async function sourceOf(
+  proto: ProtoFile,
+  parts: Parts,
+  dtype: StorageDType,
+  bytes: number,
+): Promise<FileSource | Uint8Array> {
   const { raw, packed, name } = parts;
   const subject = `tensor '${name}'`;
   if (parts.isExternal) return externalSource(proto, parts, bytes);
-  const inFile = ({ start, end }: { start: number; end: number }): TensorSource => {
+  const inFile = ({ start, end }: { start: number; end: number }): FileSource => {
     if (end - start !== bytes) throw proto.fail(`${bytes} bytes`, subject, `${end - start} bytes`);
     return { path: proto.file.path, offset: start };
   };
@@ -98,7 +103,11 @@ async function sourceOf(proto: ProtoFile, parts: Parts, dtype: StorageDType, byt
 }
 
 /** Bytes of a file beside the model: never outside of its folder, also by way of links. */
-async function externalSource(proto: ProtoFile, { external, name }: Parts, bytes: number): Promise<TensorSource> {
+async function externalSource(
+  proto: ProtoFile,
+  { external, name }: Parts,
+  bytes: number,
+): Promise<FileSource | Uint8Array> {
   const fail = (what: string, received: string): Error =>
     fault('ERR_ONNX_EXTERNAL', what, `external data of tensor '${name}' of '${proto.file.path}'`, received);
   const { location = '', offset = '0', length } = external;
@@ -110,7 +119,12 @@ async function externalSource(proto: ProtoFile, { external, name }: Parts, bytes
   return { path: found, offset: from };
 }
 
-async function bytesOf(proto: ProtoFile, source: TensorSource, bytes: number, what: string): Promise<Uint8Array> {
+async function bytesOf(
+  proto: ProtoFile,
+  source: FileSource | Uint8Array,
+  bytes: number,
+  what: string,
+): Promise<Uint8Array> {
   if (source instanceof Uint8Array) return source;
   if (source.path === proto.file.path)
     return proto.bytes({ number: 9, wire: 2, value: 0, start: source.offset, end: source.offset + bytes }, bytes, what);

@@ -22,15 +22,15 @@ export const ELEMENT_BYTES: Readonly<Record<StorageDType, number>> = {
 /** More dimensions than this are refused. */
 export const MAX_RANK = 16;
 
-/** Where a tensor's bytes lie: little-endian in a file from byte `offset` on, or in memory (row-major). */
-export type TensorSource =
-  | {
-      path: string;
-      offset: number;
-      /** Steps in elements for each dimension; absent: row-major without gaps. */
-      strides?: number[];
-    }
-  | Uint8Array;
+/** Where a tensor's bytes lie: little-endian in a file from byte `offset` on, or in memory, row-major or by strides. */
+export type TensorSource = FileSource | { bytes: Uint8Array; strides: number[] } | Uint8Array;
+
+export interface FileSource {
+  path: string;
+  offset: number;
+  /** Steps in elements for each dimension; absent: row-major without gaps. */
+  strides?: number[];
+}
 
 export interface TensorEntry {
   name: string;

@@ -43,7 +43,7 @@ export function checkAborted(signal: AbortSignal | undefined): void {
 const bytesOf = ({ dtype, shape }: TensorEntry): number => ELEMENT_BYTES[dtype] * elements(shape);
 
 /** Where an entry's bytes lie: a file, or '' for memory. */
-const place = ({ source }: TensorEntry): string => (source instanceof Uint8Array ? '' : source.path);
+const place = ({ source }: TensorEntry): string => ('path' in source ? source.path : '');
 
 type Named = [name: string, entry: TensorEntry];
 
@@ -65,17 +65,19 @@ function chunks(entries: Map<string, TensorEntry>): Named[][] {
 
 async function readChunk(session: NativeSession, chunk: Named[], signal: AbortSignal | undefined): Promise<void> {
   const options = signal ? { signal } : {};
-  const described = chunk.map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const described = chunk.map(([name, { dtype, shape, source }]) => {
+    const strides = 'strides' in source ? source.strides : undefined;
+    return { name, dtype, shape, ...(strides && { strides }) };
+  });
   const path = place(chunk[0]![1]);
   if (path === '') {
-    const buffers = chunk.map(([, entry]) => entry.source as Uint8Array);
+    const buffers = chunk.map(([, { source }]) => ('bytes' in source ? source.bytes : (source as Uint8Array)));
     await session.submit('put', { tensors: described }, buffers, options);
     return;
   }
-  const ranges = chunk.map(([, { source }]) => source as { offset: number; strides?: number[] });
   const tensors = described.map((tensor, i) => {
-    const { offset, strides } = ranges[i]!;
-    return { ...tensor, offset, ...(strides && { strides }) };
+    const { offset } = chunk[i]![1].source as { offset: number };
+    return { ...tensor, offset };
   });
   await session.submit('read', { path, tensors }, [], options);
 }

@@ -194,7 +194,7 @@ async function restoreTensors(net: Network, file: Checkpoint): Promise<void> {
     const own = shapes.get(name);
     if (own && JSON.stringify(own) !== JSON.stringify(shape))
       throw expected('ERR_RESUME', `shape [${own}]`, `tensor '${name}'`, shape);
-    if (source instanceof Uint8Array) throw expected('ERR_RESUME', 'a safetensors file', `'${file.path}'`, file.format);
+    if (!('path' in source)) throw expected('ERR_RESUME', 'a safetensors file', `'${file.path}'`, file.format);
     return { name, dtype, shape, offset: source.offset };
   });
   const left = (await net.store.list()).map(({ name }) => name);
