@@ -23,17 +23,17 @@ export async function readKerasH5(file: RangeFile): Promise<Checkpoint> {
   Hdf5File.checkSize(file.path, file.size);
   const h5 = await Hdf5File.open(file.path, await file.read(0, file.size, 'weights'));
   try {
-    return readOpen(h5);
+    return await readOpen(h5);
   } finally {
-    h5.close();
+    await h5.close();
   }
 }
 
-function readOpen(h5: Hdf5File): Checkpoint {
-  const root = h5.has('model_weights') ? 'model_weights' : '';
-  const weights = readLayers(h5, root);
-  const config = h5.texts('', 'model_config')?.[0];
-  const version = (h5.texts('', 'keras_version') ?? h5.texts(root, 'keras_version'))?.[0];
+async function readOpen(h5: Hdf5File): Promise<Checkpoint> {
+  const root = (await h5.has('model_weights')) ? 'model_weights' : '';
+  const weights = await readLayers(h5, root);
+  const config = (await h5.texts('', 'model_config'))?.[0];
+  const version = ((await h5.texts('', 'keras_version')) ?? (await h5.texts(root, 'keras_version')))?.[0];
   const known = config === undefined ? knownModel(weights.shapes()) : null;
   const notes = known ? [`the file has weights only; names and shapes are those of ${known.model.name}`] : [];
   const make = (): KerasModel | undefined =>
@@ -94,16 +94,18 @@ interface LayerWeight {
   tensor: StoredTensor;
 }
 
-function readLayers(h5: Hdf5File, root: string): GroupWeights {
+async function readLayers(h5: Hdf5File, root: string): Promise<GroupWeights> {
   const layers = new Map<string, LayerWeight[]>();
   const below = (path: string): string => (root === '' ? path : `${root}/${path}`);
-  for (const layer of h5.texts(root, 'layer_names') ?? []) {
-    const names = h5.texts(below(layer), 'weight_names') ?? [];
-    const weights = names.map((name) => readWeight(h5, layer, name, below(`${layer}/${name}`)));
+  for (const layer of (await h5.texts(root, 'layer_names')) ?? []) {
+    const names = (await h5.texts(below(layer), 'weight_names')) ?? [];
+    const weights: LayerWeight[] = [];
+    for (const name of names) weights.push(await readWeight(h5, layer, name, below(`${layer}/${name}`)));
     if (weights.length > 0) layers.set(layer, weights);
   }
   if (layers.size > 0) return new GroupWeights(layers);
-  const loose = h5.datasets(root).map((path) => readWeight(h5, '', path, path));
+  const loose: LayerWeight[] = [];
+  for (const path of await h5.datasets(root)) loose.push(await readWeight(h5, '', path, path));
   return new GroupWeights(new Map([['', loose]]));
 }
 
@@ -115,13 +117,13 @@ const OLD: Readonly<Record<string, string>> = {
   running_mean: 'moving_mean',
 };
 
-function readWeight(h5: Hdf5File, layer: string, name: string, path: string): LayerWeight {
+async function readWeight(h5: Hdf5File, layer: string, name: string, path: string): Promise<LayerWeight> {
   const parts = name.replace(/:\d+$/, '').split('/');
   const last = parts.at(-1)!;
   const old = Object.keys(OLD).find((variable) => last === `${layer}_${variable}`);
   const variable = old ? OLD[old]! : last;
   const full = layer === '' ? parts.join('/') : `${layer}/${parts.join('/')}`;
-  return { name: full, variable, owner: parts.slice(0, -1).join('/'), tensor: h5.tensor(path) };
+  return { name: full, variable, owner: parts.slice(0, -1).join('/'), tensor: await h5.tensor(path) };
 }
 
 class GroupWeights implements ReadableWeights {

@@ -26,11 +26,12 @@ export async function readKerasZip(file: RangeFile, members: Map<string, ZipMemb
   Hdf5File.checkSize(file.path, weights.size);
   const h5 = await Hdf5File.open(file.path, await memberBytes(file, weights, 'ERR_KERAS'));
   try {
-    const stored = new Map(h5.datasets('').map((path) => [path, h5.tensor(path)]));
+    const stored = new Map<string, StoredTensor>();
+    for (const path of await h5.datasets('')) stored.set(path, await h5.tensor(path));
     const found = new VariableWeights(stored, model);
     return kerasResult({ path: file.path, format: 'keras-zip', weights: found, make: () => model, version, notes: [] });
   } finally {
-    h5.close();
+    await h5.close();
   }
 }
 

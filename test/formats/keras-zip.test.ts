@@ -4,44 +4,12 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { load } from '../../src/index.js';
 import { temporaryFolder } from '../python.js';
+import { hdf5 } from './hdf5-writer.js';
+import type { Arrays } from './hdf5-writer.js';
 import { zip } from './zip-writer.js';
 
 const folder = temporaryFolder();
 afterAll(folder.remove);
-
-interface Library {
-  ready: Promise<{ FS: { readFile(path: string): Uint8Array } }>;
-  File: new (path: string, mode: string) => Group & { close(): void };
-}
-
-interface Group {
-  create_group(name: string): Group;
-  create_dataset(spec: { name: string; data: Float32Array; shape: number[]; dtype: string }): void;
-}
-
-type Arrays = Record<string, { shape: number[]; values: number[] }>;
-
-/** An HDF5 file with these data sets. */
-async function hdf5(arrays: Arrays): Promise<Uint8Array> {
-  const name = 'h5wasm';
-  const { default: h5 } = (await import(name)) as { default: Library };
-  const { FS } = await h5.ready;
-  const file = new h5.File('/made.h5', 'w');
-  const groups = new Map<string, Group>([['', file]]);
-  for (const [name, { shape, values }] of Object.entries(arrays)) {
-    let at = '';
-    const parts = name.split('/');
-    for (const part of parts.slice(0, -1)) {
-      const below = at === '' ? part : `${at}/${part}`;
-      if (!groups.has(below)) groups.set(below, groups.get(at)!.create_group(part));
-      at = below;
-    }
-    const data = Float32Array.from(values);
-    groups.get(at)!.create_dataset({ name: parts.at(-1)!, data, shape, dtype: '<f' });
-  }
-  file.close();
-  return FS.readFile('/made.h5').slice();
-}
 
 const history = (layer: string) => [
   { args: [{ class_name: '__keras_tensor__', config: { keras_history: [layer, 0, 0] } }], kwargs: {} },

@@ -1,0 +1,96 @@
+/** HDF5 apart from the networks in it: the thread that reads it, and the package that it needs. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openCheckpoint } from '../../src/formats/checkpoint.js';
+import { temporaryFolder } from '../python.js';
+import { denseBytes } from './dense.js';
+import { hdf5 } from './hdf5-writer.js';
+
+const folder = temporaryFolder();
+afterAll(folder.remove);
+const dist = path.resolve(import.meta.dirname, '../../dist');
+
+function node(script: string, ...args: string[]): unknown {
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script, ...args], { encoding: 'utf8' });
+  expect([run.status, run.stderr]).toEqual([0, '']);
+  return JSON.parse(run.stdout);
+}
+
+const url = (...parts: string[]): string => JSON.stringify(pathToFileURL(path.join(...parts)).href);
+
+async function written(name: string, ...arrays: Parameters<typeof hdf5>): Promise<string> {
+  const file = path.join(folder.path, name);
+  writeFileSync(file, await hdf5(...arrays));
+  return file;
+}
+
+describe('HDF5', () => {
+  it('is read by several at once, and again after the thread has ended', async () => {
+    const files = await Promise.all(
+      [1, 2, 3].map((value) => written(`${value}.h5`, { 'a/b': { shape: [2, 1], values: [value, -value] } })),
+    );
+    const values = async (file: string): Promise<number[]> => {
+      const { tensors } = await openCheckpoint(file);
+      const { buffer, byteOffset } = denseBytes(tensors.get('a/b')!);
+      return [...new Float32Array(buffer, byteOffset, 2)];
+    };
+    const wanted = [[1, -1], [2, -2], [3, -3]]; // prettier-ignore
+    expect(await Promise.all(files.map(values))).toEqual(wanted);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(await Promise.all(files.map(values))).toEqual(wanted);
+  });
+
+  it('does not hold up the event loop, and its thread not the end of the process', async () => {
+    const [rows, columns] = [1024, 1536];
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => (i * 7) % 1000);
+    const config = {
+      class_name: 'Sequential',
+      config: {
+        layers: [{ class_name: 'Dense', config: { name: 'top', units: columns, batch_input_shape: [null, rows] } }],
+      },
+    };
+    const file = await written(
+      'large.h5',
+      { 'model_weights/top/kernel:0': { shape: [rows, columns], values, chunks: [16, 64] } },
+      {
+        '': { model_config: JSON.stringify(config) },
+        model_weights: { layer_names: ['top'] },
+        'model_weights/top': { weight_names: ['kernel:0'] },
+      },
+    );
+    const script = `
+      import { monitorEventLoopDelay } from 'node:perf_hooks';
+      import { openCheckpoint } from ${url(dist, 'formats/checkpoint.js')};
+      await openCheckpoint(${JSON.stringify(file)});
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      delay.enable();
+      const start = performance.now();
+      const { tensors, network } = await openCheckpoint(${JSON.stringify(file)});
+      network();
+      const ms = performance.now() - start;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      console.log(JSON.stringify({ ms, longest: delay.max / 1e6, tensors: [...tensors.keys()] }));`;
+    const { ms, longest, tensors } = node(script) as { ms: number; longest: number; tensors: string[] };
+    console.log(`${ms.toFixed(0)} ms to open, the event loop ${longest.toFixed(1)} ms late at most`);
+    expect(tensors).toEqual(['top.weight']);
+    expect(longest).toBeLessThan(ms / 4);
+  });
+
+  it('says which package is missing, each time', async () => {
+    const file = await written('small.h5', { a: { shape: [1], values: [1] } });
+    const alone = path.join(folder.path, 'alone');
+    mkdirSync(alone);
+    cpSync(dist, path.join(alone, 'dist'), { recursive: true });
+    writeFileSync(path.join(alone, 'package.json'), '{"type":"module"}');
+    const script = `
+      import { openCheckpoint } from ${url(alone, 'dist/formats/checkpoint.js')};
+      const error = () => openCheckpoint(${JSON.stringify(file)}).catch(({ code, message }) => [code, message]);
+      console.log(JSON.stringify([await error(), await error()]));`;
+    const message = expect.stringMatching(/^expected the package h5wasm .* npm install h5wasm$/) as string;
+    expect(node(script)).toEqual(Array(2).fill(['ERR_HDF5_MISSING', message]));
+  });
+});
