@@ -212,8 +212,8 @@ class Walk {
 
   upsample(section: Section, name: string, { value, shape: [c, h, w] }: Value): Value {
     const stride = int(section, 'stride', 2, 1);
-    if (stride > 64) throw unsupported(section, `an enlargement by ${stride}`);
-    const y = upsampleNearest(this.#g, below(name), value, w, [stride, stride]);
+    const lacking = (what: string): Error => unsupported(section, what);
+    const y = upsampleNearest(this.#g, below(name), value, w, [stride, stride], lacking);
     const scale = Number(section.values.get('scale') ?? 1);
     const scaled = scale === 1 ? y : this.#g.scale(`${name}.scaled`, y, { factor: scale });
     return { value: scaled, shape: [c, h * stride, w * stride] };

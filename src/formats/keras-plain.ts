@@ -88,9 +88,8 @@ const upSampling: LayerRule = (c, [x]) => {
   const factors = pair(c.config, 'size', [2, 2], c.where);
   const how = c.config.interpolation ?? 'nearest';
   if (how !== 'nearest') throw c.unsupported(`upsampling by ${JSON.stringify(how)}`);
-  if (w === null || Math.max(...factors) > 64) throw c.unsupported('upsampling of a picture whose width is not known');
-  const value = upsampleNearest(c.g, below(c.name), x!.value, w, factors);
-  return { value, shape: [h === null ? null : h * factors[0], w * factors[1], channels] };
+  const value = upsampleNearest(c.g, below(c.name), x!.value, w, factors, (what) => c.unsupported(what));
+  return { value, shape: [h === null ? null : h * factors[0], w! * factors[1], channels] };
 };
 
 /** Folds a list of values with a broadcasting operator. */

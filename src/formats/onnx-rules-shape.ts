@@ -214,13 +214,11 @@ function resize(call: Call): void {
   if (call.string('mode', 'nearest') !== 'nearest' || !repeats || !Number.isInteger(height) || !Number.isInteger(width))
     throw call.lacking('only nearest by whole numbers is supported');
   const [n, c, h, w] = x.shape as [Dim, Dim, Dim, Dim];
-  if (height! * width! > 64) throw call.lacking(`a factor of ${height} x ${width}`);
-  if (typeof w !== 'number') throw call.lacking('a picture of unknown width');
   if (height === 1 && width === 1) return call.out(x);
   const { g } = call.importer;
   const named = (step: string): string => call.importer.fresh(step === '' ? call.layer : `${call.layer}.${step}`);
-  const name = upsampleNearest(g, named, x.name, w, [height!, width!]);
-  call.out({ kind: 'computed', name, shape: [n, c, joined([h, height!]), w * width!] });
+  const name = upsampleNearest(g, named, x.name, w, [height!, width!], (what) => call.lacking(what));
+  call.out({ kind: 'computed', name, shape: [n, c, joined([h, height!]), joined([w, width!])] });
 }
 
 /** Scales, or sizes over the picture's own, for height and width. */
