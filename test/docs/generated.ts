@@ -18,6 +18,8 @@ import { architectures, build as buildNetwork } from '../../src/zoo/index.js';
 const table = (head: string[], rows: string[][]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(escaped).join(' | ')} |`).join('\n');
 const escaped = (cell: string): string => cell.replaceAll('|', '\\|');
+/** Prose in lines of 120 columns. */
+const wrapped = (text: string): string => text.replaceAll(/(?=.{121})(.{1,120}) /g, '$1\n');
 
 function options(defaults: Record<string, Default>): string {
   const shown = (value: unknown): string =>
@@ -54,9 +56,6 @@ function command(help: CommandHelp): string {
   ].join('\n');
 }
 
-/** Prose in lines of 120 columns. */
-const wrapped = (text: string): string => text.replaceAll(/(?=.{121})(.{1,120}) /g, '$1\n');
-
 function flagTable(flags: readonly Flag[]): string {
   const name = ({ name, kind, value }: Flag): string =>
     `\`--${name}${kind === 'switch' ? '' : ` ${value ?? 'VALUE'}`}\``;
@@ -84,6 +83,13 @@ function networks(): string {
 
 /** By file and the name in the comments `<!-- name: begin -->`. */
 export const GENERATED: Record<string, Record<string, string>> = {
+  'README.md': {
+    onnx: wrapped(
+      Object.keys(ONNX_OPERATORS)
+        .map((name) => `\`${name}\``)
+        .join(', '),
+    ),
+  },
   'docs/defaults.md': {
     fit: options(FIT_DEFAULTS),
     fineTune: options(FINE_TUNE_DEFAULTS),
