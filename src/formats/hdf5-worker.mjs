@@ -8,10 +8,11 @@ import { parentPort } from 'node:worker_threads';
 
 /**
  * @typedef {{ type: number, size: number, signed: boolean, littleEndian: boolean, shape: number[] | null,
- *   chunks: number[] | null, virtual_sources?: unknown }} Metadata
+ *   virtual_sources?: unknown }} Metadata
  * @typedef {{ value: unknown, shape: number[] | null, metadata: { size: number } }} Attribute
  * @typedef {{ type: string, keys(): string[], get(path: string): Node | null, attrs: Record<string, Attribute>,
- *   metadata: Metadata, value: unknown, file_id: bigint, close(): unknown }} Node
+ *   metadata: Metadata, filters: unknown[],
+ *   value: unknown, file_id: bigint, close(): unknown }} Node
  * @typedef {{ writeFile(path: string, bytes: Uint8Array, options: { canOwn: boolean }): void, unlink(path: string): void }}
  *   FileSystem
  * @typedef {{ ready: Promise<{ FS: FileSystem, activate_throwing_error_handler(): unknown }>,
@@ -134,8 +135,9 @@ const methods = {
   metadata({ file, path }) {
     const node = at(opened(file), path);
     if (node?.type !== 'Dataset') return node?.type ?? 'none';
-    const { type, size, signed, littleEndian, shape, chunks, virtual_sources } = node.metadata;
-    return { type, size, signed, littleEndian, shape, chunks, virtual: virtual_sources !== undefined };
+    const { type, size, signed, littleEndian, shape, virtual_sources } = node.metadata;
+    const compressed = node.filters.length > 0;
+    return { type, size, signed, littleEndian, shape, compressed, virtual: virtual_sources !== undefined };
   },
 
   /** @param {{ file: number, path: string }} request */

@@ -22,7 +22,7 @@ interface Metadata {
   signed: boolean;
   littleEndian: boolean;
   shape: number[] | null;
-  chunks: number[] | null;
+  compressed: boolean;
   virtual: boolean;
 }
 
@@ -106,7 +106,7 @@ export class Hdf5File {
   }
 
   /** Type and shape, before memory is taken for the elements. */
-  #checked(path: string, { type, size, signed, littleEndian, shape, chunks, virtual }: Metadata) {
+  #checked(path: string, { type, size, signed, littleEndian, shape, compressed, virtual }: Metadata) {
     const where = `'${path}' of '${this.path}'`;
     const dtype = DTYPES[`${type}/${size}/${type === 0 ? signed : true}`];
     if (!dtype || !littleEndian)
@@ -114,10 +114,11 @@ export class Hdf5File {
     if (virtual) throw hdf5Fault('data of its own', where, 'a virtual data set');
     const sizes = shape ?? [];
     const bytes = elements(sizes) * ELEMENT_BYTES[dtype];
-    const most = chunks ? this.size * MAX_RATIO : this.size;
+    const most = compressed ? this.size * MAX_RATIO : this.size;
     this.#read += bytes;
-    if (sizes.length > MAX_RANK || !(bytes <= most) || this.#read > MAX_READ)
-      throw hdf5Fault(`at most ${Math.min(most, MAX_READ)} bytes`, where, `shape [${sizes.slice(0, MAX_RANK)}]`);
+    const all = Math.min(MAX_READ, this.size * MAX_RATIO);
+    if (sizes.length > MAX_RANK || !(bytes <= most) || this.#read > all)
+      throw hdf5Fault(`at most ${Math.min(most, all)} bytes`, where, `shape [${sizes.slice(0, MAX_RANK)}]`);
     return { dtype, shape: sizes };
   }
 }

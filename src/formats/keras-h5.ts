@@ -5,8 +5,8 @@
  */
 import { ThawError } from '../errors.js';
 import type { RangeFile } from './file.js';
-import { Hdf5File, hdf5Fault } from './hdf5.js';
-import { parseModel, type KerasModel } from './keras-config.js';
+import { Hdf5File } from './hdf5.js';
+import { kerasFault, parseModel, type KerasModel } from './keras-config.js';
 import type { KerasWeights } from './keras-context.js';
 import { translate } from './keras-graph.js';
 import { knownModel } from './keras-known.js';
@@ -45,7 +45,7 @@ export function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw hdf5Fault('JSON', `the model of '${path}'`, (cause as Error).message);
+    throw kerasFault('JSON', `the model of '${path}'`, (cause as Error).message);
   }
 }
 

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { temporaryFolder } from '../python.js';
 import { denseBytes } from './dense.js';
@@ -41,6 +42,29 @@ describe('HDF5', () => {
     expect(await Promise.all(files.map(values))).toEqual(wanted);
     await new Promise((resolve) => setTimeout(resolve, 1500));
     expect(await Promise.all(files.map(values))).toEqual(wanted);
+  });
+
+  it('that breaks its thread is an error, and the next file has a new one', async () => {
+    const file = await written('one.h5', { a: { shape: [1], values: [1] } });
+    const { postMessage } = Worker.prototype;
+    let calls = 0;
+    const spy = vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...message) {
+      if (++calls === 4) void this.terminate();
+      else postMessage.apply(this, message);
+    });
+    const codes = await Promise.all([1, 2].map(() => openCheckpoint(file).catch((e: { code: string }) => e.code)));
+    spy.mockRestore();
+    expect(codes).toEqual(['ERR_HDF5', 'ERR_HDF5']);
+    expect([...(await openCheckpoint(file)).tensors.keys()]).toEqual(['a']);
+  });
+
+  it('may claim what deflate can make of its bytes, in all of its data sets together', async () => {
+    const claims = (count: number) => ({ shape: [1], values: [1], chunks: [1024], grown: [count * 1024] });
+    const two = (count: number) => written('two.h5', { a: claims(count), b: claims(count) });
+    const { tensors } = await openCheckpoint(await two(640));
+    expect([...tensors.values()].map((tensor) => denseBytes(tensor).length)).toEqual([640 * 4096, 640 * 4096]);
+    // Of the file's 7003 bytes, 7.3 million: enough for one of these.
+    await expect(openCheckpoint(await two(1200))).rejects.toMatchObject({ code: 'ERR_HDF5' });
   });
 
   it('does not hold up the event loop, and its thread not the end of the process', async () => {

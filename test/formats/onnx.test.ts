@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { load } from '../../src/network/load.js';
-import { bytesOf, folder, modelBytes, writeModel } from './onnx-models.js';
+import { bytesOf, folder, writeModel } from './onnx-models.js';
 import type { Attribute, Model, ModelTensor } from './onnx-models.js';
 
 const x = { data: Float32Array.from({ length: 64 }, (_, i) => Math.sin(i * 1.7) * 4), shape: [2, 2, 4, 4] };
@@ -240,32 +240,5 @@ describe('what cannot be read', () => {
     const { nodes, tensors } = await openCheckpoint(file);
     expect(nodes).toMatchObject([{ op: 'GridSample', name: 'node' }]);
     expect([...tensors.keys()]).toEqual(['a']);
-  });
-
-  it('never crashes or hangs on a damaged file', async () => {
-    const good = modelBytes(one('Clip', {}, [number('a', -1), number('b', 2)]));
-    const codes = new Set<unknown>();
-    let seed = 7;
-    const random = (n: number): number => (seed = (seed * 1103515245 + 12345) % 2 ** 31) % n;
-    for (let i = 0; i < 600; i++) {
-      const bytes = Buffer.from(good.subarray(0, i % 3 === 0 ? 3 + random(good.length - 3) : good.length));
-      for (let k = random(4); k >= 0; k--) bytes[3 + random(bytes.length - 3)] = random(256);
-      const path = join(folder, 'fuzz.onnx');
-      writeFileSync(path, bytes);
-      const failed = await openCheckpoint(path)
-        .then((file) => void file.network?.())
-        .catch((error: { code?: string; stack?: string }) => error);
-      if (failed) codes.add(failed.code ?? failed.stack);
-    }
-    const known = [
-      'ERR_ONNX',
-      'ERR_ONNX_OPERATOR',
-      'ERR_ONNX_EXTERNAL',
-      'ERR_PATH_OUTSIDE',
-      'ERR_FILE_NOT_FOUND',
-      'ERR_FILE_TRUNCATED',
-      'ERR_FORMAT_UNKNOWN',
-    ];
-    expect([...codes].filter((code) => !known.includes(code as string))).toEqual([]);
   });
 });
