@@ -28,6 +28,8 @@ export type { Isa, Precision } from './native.js';
 export { load } from './network/load.js';
 export type { LoadOptions } from './network/load.js';
 export type { LoadProgress } from './network/weights.js';
+export { pull } from './hub/pull.js';
+export type { Pulled, PulledFile, PullOptions, PullProgress } from './hub/pull.js';
 export { Network } from './network/network.js';
 export { batchNorm, concatPool, dropout, flatten, globalAveragePool, linear, relu } from './network/head-layers.js';
 export type { HeadLayer, HeadOptions } from './network/head-layers.js';

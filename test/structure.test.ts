@@ -19,6 +19,7 @@ const LAYERS: Record<string, number> = {
   'src/native.ts': 1,
   'src/report': 1,
   'src/formats': 2,
+  'src/hub': 2,
   'src/zoo': 2,
   'src/network': 3,
   'src/data': 4,

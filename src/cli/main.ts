@@ -18,6 +18,7 @@ const COMMANDS: Record<string, { text: string; load: () => Promise<CliCommand> }
     load: async () => (await import('./commands/evaluate.js')).evaluate,
   },
   inspect: { text: 'show what is in a weight file', load: async () => (await import('./commands/inspect.js')).inspect },
+  pull: { text: 'fetch a model of the hub', load: async () => (await import('./commands/pull.js')).pull },
   features: {
     text: 'what the body makes of pictures, as numbers',
     load: async () => (await import('./commands/features.js')).features,
@@ -78,7 +79,7 @@ function interruption(output: Output): AbortSignal {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);
-    output.say('Stopping after the current step …');
+    output.say('Stopping …');
     controller.abort();
   };
   process.on('SIGINT', stop);

@@ -1,4 +1,5 @@
 /** Where a command's words go: results to standard output, progress and messages to standard error. */
+import type { LoadProgress } from '../network/weights.js';
 import type { FitEvent } from '../train/events.js';
 import { formatEvent } from '../train/format.js';
 
@@ -6,6 +7,9 @@ export interface OutputOptions {
   json: boolean;
   events: boolean;
 }
+
+/** '97.8 MB', '612 bytes'. */
+const sizeText = (bytes: number): string => (bytes < 1e5 ? `${bytes} bytes` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 const BAR_WIDTH = 24;
 /** A terminal is redrawn this often at most, in milliseconds. */
@@ -55,6 +59,19 @@ export class Output {
     this.#draw(false);
   }
 
+  /** For `load` and `pull`: what is fetched and read. In a pipe, a line for each file that is fetched. */
+  readonly loading = ({ task, file, loaded, total, waiting }: LoadProgress): void => {
+    if (waiting !== undefined) return this.say(waiting);
+    if (task === 'read') return this.progress('loading', loaded, total);
+    this.progress(`fetching ${file}  ${sizeText(loaded)} of ${sizeText(total)}`, loaded, total);
+    if (!this.#terminal && file !== this.#fetching)
+      this.say(`fetching ${file}${this.#fetching === undefined ? ` (${sizeText(total)} in all)` : ''}`);
+    this.#fetching = file;
+  };
+
+  /** The file that was last told of. */
+  #fetching: string | undefined;
+
   /** An event of a fit: JSON line, bar or line of text. */
   event(event: FitEvent): void {
     if (this.#events && event.type !== 'end') process.stdout.write(`${JSON.stringify(event, replacer)}\n`);
@@ -78,7 +95,8 @@ export class Output {
   #draw(now: boolean): void {
     if (!this.#terminal || (!now && performance.now() - this.#drawn < REDRAW)) return;
     this.#drawn = performance.now();
-    process.stderr.write(`\r\x1b[2K${this.#bar}`);
+    // A bar over two lines could not be redrawn.
+    process.stderr.write(`\r\x1b[2K${this.#bar.slice(0, (process.stderr.columns || Infinity) - 1)}`);
   }
 
   #clear(): void {

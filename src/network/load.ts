@@ -1,6 +1,7 @@
 import { expected } from '../errors.js';
 import { openCheckpoint } from '../formats/checkpoint.js';
 import type { GraphDescription } from '../graph/types.js';
+import { isHubName } from '../hub/name.js';
 import { respelled } from '../zoo/index.js';
 import { assemble, checkOptions } from './assemble.js';
 import type { NetworkOptions } from './assemble.js';
@@ -9,6 +10,7 @@ import type { ChannelChange } from './channels.js';
 import { designOf, fromFile } from './design.js';
 import type { Design } from './design.js';
 import { tensorOf } from './graph-edit.js';
+import { configured, locate, translate } from './hub.js';
 import { matchTensors } from './match.js';
 import type { Matching } from './match.js';
 import type { Network } from './network.js';
@@ -18,7 +20,7 @@ import { checkAborted, readWeights } from './weights.js';
 import type { LoadProgress } from './weights.js';
 
 export interface LoadOptions extends NetworkOptions {
-  /** Name of the architecture, or a graph of one's own. Default: told by the file. */
+  /** Name of the architecture (timm's names too), or a graph of one's own. Default: told by the file. */
   architecture?: string | GraphDescription;
   /**
    * Channels of the pictures. The first convolution is adapted: for 1, its weights are summed over the input channels; for 4,
@@ -30,7 +32,7 @@ export interface LoadOptions extends NetworkOptions {
   drop?: NamePattern;
   /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
   weights?: string;
-  /** Called as weights are read. */
+  /** Called as files are fetched and weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
 
@@ -39,23 +41,27 @@ export interface LoadOptions extends NetworkOptions {
  * and shapes; also without a head, or with another number of classes), or a file that brings its graph: ONNX,
  * TensorFlow.js (model.json), Keras (.h5, .keras), Darknet (.cfg, .weights). Nothing that does not fit is passed over in
  * silence: see `loadReport` and `drop`.
- * @param file a path
- * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, and those
- *   of the file's format
+ * @param file a path, or a model of the hub: `hf:ORG/NAME`, with `@REVISION` and `/FILE` where wanted. A path never uses the
+ *   network; for a model of the hub see `pull`. Its `config.json`, if timm's, says architecture, preprocessing and labels.
+ * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, those of
+ *   the file's format, and for a model of the hub those of `pull` and ERR_HUB_CONFIG
  */
 export async function load(file: string, options: LoadOptions = {}): Promise<Network> {
   checkPath(file);
   checkOptions(options);
   checkAborted(options.signal);
-  const checkpoint = respelled(await openCheckpoint(file, { signal: options.signal, weights: options.weights }));
-  const own = options.architecture === undefined ? checkpoint.network?.() : undefined;
-  const design = own ? fromFile(checkpoint, own) : designOf(checkpoint, options.architecture, options.labels?.length);
+  const located = await locate(file, options);
+  const opened = await openCheckpoint(located.path, { signal: options.signal, weights: options.weights });
+  const [checkpoint, architecture] = translate(respelled(opened), options.architecture, located);
+  const own = architecture === undefined ? checkpoint.network?.() : undefined;
+  const found = own ? fromFile(checkpoint, own) : designOf(checkpoint, architecture, options.labels?.length);
+  const design = configured(found, located);
   const matching = matchTensors(own ? { ...checkpoint, tensors: own.tensors } : checkpoint, design.graph, {
     prefix: design.prefix,
     optional: design.optional,
     drop: options.drop,
   });
-  matching.report.notes.push(...(own?.notes ?? []));
+  matching.report.notes.push(...located.notes, ...(own?.notes ?? []));
   const change = options.channels === undefined ? null : changeChannels(design.graph, options.channels);
   const adapted = change ? adaptedDesign(design, change) : design;
   const aliases = { ...design.aliases, ...matching.aliases };
@@ -98,6 +104,7 @@ function noteChange(report: LoadReport, { weight, graph, note }: ChannelChange):
 }
 
 function checkPath(file: unknown): asserts file is string {
+  if (isHubName(file)) return;
   if (typeof file !== 'string' || file === '') throw expected('ERR_PATH', 'the path of a file', 'load', file);
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(file))
     throw expected('ERR_PATH', 'the path of a file (not a web address)', 'load', file);

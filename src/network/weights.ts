@@ -7,11 +7,17 @@ import { elements } from './tensors.js';
 /** Bytes read by one command: between two of them progress is reported. */
 const CHUNK = 64 * 2 ** 20;
 
-/** How far reading the weights has come. */
+/** How far loading has come. */
 export interface LoadProgress {
-  /** Bytes of weights read so far, and in all. */
+  /** Fetching files of the hub, or reading weights. */
+  task: 'fetch' | 'read';
+  /** Bytes so far, and in all. */
   loaded: number;
   total: number;
+  /** The file that is fetched. */
+  file?: string;
+  /** Why nothing happens for a while: the hub asks to wait, or another process fetches the same file. */
+  waiting?: string;
 }
 
 export interface ReadOptions {
@@ -31,7 +37,7 @@ export async function readWeights(
     checkAborted(options.signal);
     await readChunk(session, chunk, options.signal);
     loaded += chunk.reduce((sum, [, entry]) => sum + bytesOf(entry), 0);
-    options.onProgress?.({ loaded, total });
+    options.onProgress?.({ task: 'read', loaded, total });
   }
   checkAborted(options.signal);
 }

@@ -8,6 +8,7 @@ import { exportCommand } from '../../src/cli/commands/export.js';
 import { features } from '../../src/cli/commands/features.js';
 import { fit } from '../../src/cli/commands/fit.js';
 import { inspect } from '../../src/cli/commands/inspect.js';
+import { pull } from '../../src/cli/commands/pull.js';
 import { predict } from '../../src/cli/commands/predict.js';
 import { ONNX_OPERATORS } from '../../src/formats/onnx-claims.js';
 import { defaultAugment } from '../../src/data/augment.js';
@@ -65,7 +66,7 @@ function flagTable(flags: readonly Flag[]): string {
   );
 }
 
-const commands = [fit, predict, evaluate, inspect, features, exportCommand, demo, build].map(({ help }) =>
+const commands = [fit, predict, evaluate, inspect, pull, features, exportCommand, demo, build].map(({ help }) =>
   command(help),
 );
 

@@ -21,13 +21,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function execute(snippet: Snippet, cwd: string): Promise<void> {
   const PATH = `${path.join(cwd, 'bin')}:${process.env['PATH']}`;
-  if (snippet.language === 'sh')
-    return void (await run('sh', ['-e', '-c', snippet.code], {
-      cwd,
-      env: { ...process.env, PATH, XDG_CACHE_HOME: cwd },
-    }));
+  const hub = { HF_HUB_CACHE: path.join(folder, 'hub'), HF_HUB_OFFLINE: '1' };
+  const env = { ...process.env, PATH, XDG_CACHE_HOME: cwd, ...hub };
+  if (snippet.language === 'sh') return void (await run('sh', ['-e', '-c', snippet.code], { cwd, env }));
   writeFileSync(path.join(cwd, 'snippet.mjs'), javascript(snippet));
-  await run(process.execPath, ['snippet.mjs'], { cwd });
+  await run(process.execPath, ['snippet.mjs'], { cwd, env });
 }
 
 describe('snippets of the documentation', () => {
@@ -44,7 +42,8 @@ describe('snippets of the documentation', () => {
   describe.each(pages.filter((page) => snippetsOf(page).length > 0))('%s', (page) => {
     const snippets = snippetsOf(page);
     const place = page.replaceAll(/\W/g, '-');
-    beforeAll(() => cpSync(folder, `${folder}-${place}`, { recursive: true }));
+    const filter = (source: string): boolean => source !== path.join(folder, 'hub');
+    beforeAll(() => cpSync(folder, `${folder}-${place}`, { recursive: true, filter }));
     afterAll(() => rmSync(`${folder}-${place}`, { recursive: true, force: true }));
 
     it.each(snippets.map((snippet) => [snippet.where, snippet] as const))('%s runs', async (_, snippet) => {

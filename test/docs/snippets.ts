@@ -97,9 +97,21 @@ export async function furnish(folder: string): Promise<void> {
   const small = await create('cifar_resnet20');
   await small.save(path.join(folder, 'cifar_resnet20.safetensors'));
   small.dispose();
+  await furnishHub(path.join(folder, 'hub'));
   mkdirSync(path.join(folder, 'node_modules'));
   symlinkSync(ROOT, path.join(folder, 'node_modules', 'thaw'), 'dir');
   commands(path.join(folder, 'bin'), path.join(folder, 'squeezenet1_1.safetensors'));
+}
+
+/** The hub's cache directory with a stand-in for a model. */
+async function furnishHub(cache: string): Promise<void> {
+  const commit = '0123456789'.repeat(4);
+  const model = path.join(cache, 'models--timm--resnet18.a1_in1k');
+  for (const part of ['refs', `snapshots/${commit}`]) mkdirSync(path.join(model, part), { recursive: true });
+  writeFileSync(path.join(model, 'refs', 'main'), commit);
+  const net = await create('resnet18');
+  await net.save(path.join(model, 'snapshots', commit, 'model.safetensors'));
+  net.dispose();
 }
 
 /**

@@ -1,9 +1,9 @@
 import { imageFolder } from '../../data/folder.js';
-import { load } from '../../network/load.js';
 import { formatMetrics } from '../../train/format.js';
 import { evaluate as runEvaluate } from '../../train/evaluate.js';
 import { choice, engine, flag, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
+import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
 export const evaluate: CliCommand = {
@@ -27,11 +27,12 @@ export const evaluate: CliCommand = {
       'thaw evaluate vegetables.safetensors photos --part test --json',
     ],
   },
-  async run({ operands, values }, { output, signal }) {
+  async run({ operands, values }, context) {
+    const { output, signal } = context;
     const [model, dir, ...more] = operands;
     if (!model || !dir || more.length > 0) throw new UsageError('expected MODEL and DIR');
     const labels = readLabels(text(values, 'labels'));
-    const net = await load(model, { signal, ...(labels && { labels }), ...engine(values) });
+    const net = await loadNetwork(model, context, { ...(labels && { labels }), ...engine(values) });
     try {
       const strict = flag(values, 'strict') ?? false;
       const known = net.head.kind === 'regression' ? {} : { labels: net.labels };

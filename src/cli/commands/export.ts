@@ -1,7 +1,7 @@
 import { exportOnnx } from '../../network/export-onnx.js';
 import { exportTfjs } from '../../network/export-tfjs.js';
-import { load } from '../../network/load.js';
 import { UsageError } from '../flags.js';
+import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
 export const exportCommand: CliCommand = {
@@ -22,7 +22,8 @@ export const exportCommand: CliCommand = {
       'thaw export vegetables.safetensors vegetables-web --format tfjs',
     ],
   },
-  async run({ operands, values }, { output, signal }) {
+  async run({ operands, values }, context) {
+    const { output, signal } = context;
     const [model, out, ...more] = operands;
     const format = values['format'] ?? 'onnx';
     if (!model || !out || more.length > 0) throw new UsageError('expected MODEL and OUT');
@@ -30,7 +31,7 @@ export const exportCommand: CliCommand = {
       throw new UsageError(`expected onnx or tfjs for --format, received '${String(format)}'`);
     if (format === 'onnx' && !out.endsWith('.onnx'))
       throw new UsageError(`expected a name that ends in .onnx for OUT, received '${out}'`);
-    const net = await load(model, { signal });
+    const net = await loadNetwork(model, context);
     try {
       const { bytes } = await (format === 'onnx' ? exportOnnx : exportTfjs)(net, out, { signal });
       output.result({ out, bytes }, `Wrote '${out}', ${(bytes / 1e6).toFixed(1)} MB.`);

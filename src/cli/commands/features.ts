@@ -1,7 +1,7 @@
 import { writeFile, rename } from 'node:fs/promises';
-import { load } from '../../network/load.js';
 import { features as runFeatures } from '../../train/features.js';
 import { engine, text, UsageError } from '../flags.js';
+import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
 export const features: CliCommand = {
@@ -28,10 +28,11 @@ export const features: CliCommand = {
       'thaw features resnet50.pth photos/*.jpg --out features.jsonl',
     ],
   },
-  async run({ operands, values }, { output, signal }) {
+  async run({ operands, values }, context) {
+    const { output, signal } = context;
     const [model, ...pictures] = operands;
     if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
-    const net = await load(model, { signal, ...engine(values) });
+    const net = await loadNetwork(model, context, engine(values));
     try {
       const layer = text(values, 'layer');
       const { data, shape } = await runFeatures(net, pictures, { signal, ...(layer !== undefined && { layer }) });

@@ -3,7 +3,6 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { imageFolder } from '../../data/folder.js';
 import type { PictureFolder } from '../../data/types.js';
-import { load } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import type { HeadOptions } from '../../network/head-layers.js';
 import type { HeadKind } from '../../network/types.js';
@@ -18,6 +17,7 @@ import { FINE_TUNE_FLAGS, FIT_FLAGS, fineTuneOptions, fitOptions, refuseFineTune
 import { choice, engine, flag, list, number, required, text, UsageError } from '../flags.js';
 import type { Arguments, Values } from '../flags.js';
 import { readLabels } from '../labels.js';
+import { loadNetwork } from '../load.js';
 import type { CliCommand, Context } from './command.js';
 
 export const fit: CliCommand = {
@@ -26,7 +26,12 @@ export const fit: CliCommand = {
     operands: 'DIR --base FILE --out FILE',
     text: 'Teaches a pre-trained network your own pictures: DIR has one folder a label (with or without train/, val/, test/), or is a CSV or JSONL list. Without further words the whole body is frozen and a new head is trained, the safe choice for little data.',
     flags: [
-      { name: 'base', kind: 'text', value: 'FILE', text: 'The network to start from (.safetensors, .pth, .pt, .th).' },
+      {
+        name: 'base',
+        kind: 'text',
+        value: 'FILE',
+        text: 'The network to start from: a file, or hf:ORG/NAME on the hub.',
+      },
       { name: 'out', kind: 'text', value: 'FILE', text: 'Where the trained network goes.' },
       { name: 'force', kind: 'switch', text: 'Replace an existing --out.' },
       {
@@ -131,12 +136,7 @@ async function run(args: Arguments, context: Context): Promise<number | void> {
   const { output, signal } = context;
   const job = readJob(args, signal);
   const data = await readData(job, args.values, context);
-  const net = await load(job.base, {
-    seed: job.seed,
-    signal,
-    ...engine(args.values),
-    onProgress: ({ loaded, total }) => output.progress('loading', loaded, total),
-  });
+  const net = await loadNetwork(job.base, context, { seed: job.seed, ...engine(args.values) });
   try {
     prepare(net, data, args.values, job);
     const weights = net.parameters().filter(({ state }) => !state);

@@ -1,5 +1,6 @@
 import { openCheckpoint } from '../../formats/checkpoint.js';
 import type { Checkpoint } from '../../formats/checkpoint.js';
+import { locate } from '../../network/hub.js';
 import { load } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import { textTable } from '../../report/text.js';
@@ -34,12 +35,17 @@ export const inspect: CliCommand = {
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
     ],
-    examples: ['thaw inspect squeezenet1_1.pth', 'thaw inspect vegetables.safetensors --json'],
+    examples: [
+      'thaw inspect squeezenet1_1.pth',
+      'thaw inspect hf:timm/resnet18.a1_in1k',
+      'thaw inspect vegetables.safetensors --json',
+    ],
   },
   async run({ operands, values }, { output, signal }) {
     const [file, ...more] = operands;
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
-    const checkpoint = await openCheckpoint(file);
+    const { path } = await locate(file, { signal, onProgress: output.loading });
+    const checkpoint = await openCheckpoint(path);
     const net = flag(values, 'tensors') ? null : await loadIfKnown(file, values, signal, output.warn.bind(output));
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
     try {

@@ -1,8 +1,8 @@
-import { load } from '../../network/load.js';
 import { predict as runPredict } from '../../train/predict.js';
 import { textTable } from '../../report/text.js';
 import { engine, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
+import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
 export const predict: CliCommand = {
@@ -24,14 +24,15 @@ export const predict: CliCommand = {
       'thaw predict squeezenet1_1.pth panda.jpg --labels imagenet.txt --top 1 --json',
     ],
   },
-  async run({ operands, values }, { output, signal }) {
+  async run({ operands, values }, context) {
+    const { output, signal } = context;
     const [model, ...pictures] = operands;
     if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
     const labels = readLabels(text(values, 'labels'));
     const top = number(values, 'top');
     if (top !== undefined && !(Number.isInteger(top) && top >= 1))
       throw new UsageError(`expected a whole number, 1 or more, for --top, received ${top}`);
-    const net = await load(model, { signal, ...(labels && { labels }), ...engine(values) });
+    const net = await loadNetwork(model, context, { ...(labels && { labels }), ...engine(values) });
     try {
       const results = await runPredict(net, pictures, { signal, ...(top !== undefined && { top }) });
       const predictions = pictures.map((file, i) =>
