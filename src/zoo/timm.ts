@@ -1,71 +1,66 @@
 /**
- * Names of networks and tensors as timm (PyTorch Image Models) has them, and the zoo's for the same. Only networks that
- * compute the same are here: timm's `resnetblur50` has the tensors of a ResNet-50 and another answer.
+ * Names of networks as timm (PyTorch Image Models) has them, and the zoo's for the same. Only networks that compute the same
+ * are here: timm's `resnetblur50` has the tensors of a ResNet-50 and another answer, and its MobileNetV3 and its EfficientNets
+ * from B5 on have another epsilon in their norms.
  */
+import { convnext, efficientnet, mnasnet, mobilenetV2, regnet, vgg } from './timm-names.js';
+import type { Rename } from './timm-names.js';
 
 /** A network of timm's in the zoo's words. */
 export interface TimmNetwork {
   /** The zoo's name. */
   architecture: string;
   /** The zoo's name of a tensor; a name that timm's network does not have stays as it is. */
-  rename(tensor: string): string;
-  /** The zoo's shape of a tensor: VGG's linear layers are convolutions in timm. */
+  rename: Rename;
+  /** The zoo's shape of a tensor: VGG's linear layers are convolutions in timm, ConvNeXt's scales are vectors. */
   reshape(tensor: string, shape: readonly number[]): number[];
 }
 
-const same = (tensor: string): string => tensor;
-const asItIs = (_: string, shape: readonly number[]): number[] => [...shape];
+type Reshape = TimmNetwork['reshape'];
+const asItIs: Reshape = (_, shape) => [...shape];
+
+/** A kernel over the whole map, [out, in, 7, 7], is a linear layer over the flattened one. */
+const reshapeVgg: Reshape = (tensor, shape) => {
+  const [out, ...rest] = shape;
+  const linear = /^classifier\.[03]\.weight$/.test(tensor) && rest.length === 3;
+  return linear ? [out!, rest.reduce((a, b) => a * b)] : [...shape];
+};
+
+/** [C] to [C, 1, 1]. */
+const reshapeConvnext: Reshape = (tensor, shape) =>
+  tensor.endsWith('.layer_scale') && shape.length === 1 ? [shape[0]!, 1, 1] : [...shape];
 
 const SAME = [
   ...['resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'wide_resnet50_2', 'wide_resnet101_2'],
   ...['resnext50_32x4d', 'resnext101_32x8d', 'resnext101_64x4d'],
+  ...['densenet121', 'densenet161', 'densenet169', 'densenet201'],
 ];
 const VGG = ['vgg11', 'vgg13', 'vgg16', 'vgg19'].flatMap((name) => [name, `${name}_bn`]);
+const EFFICIENTNET = ['efficientnet_b0', 'efficientnet_b1', 'efficientnet_b2', 'efficientnet_b3', 'efficientnet_b4'];
+const CONVNEXT = ['convnext_tiny', 'convnext_small', 'convnext_base', 'convnext_large'];
+/** timm's sizes of RegNet X and Y, in millions of multiplications for one picture, and torchvision's. Of one size some differ. */
+const REGNET_X = { '004_tv': '400mf', '008': '800mf', '016': '1_6gf', '032': '3_2gf', '080': '8gf' };
+const REGNET_Y = { '004': '400mf', '008_tv': '800mf', '016': '1_6gf', '032': '3_2gf', '080_tv': '8gf' };
+const REGNET = Object.entries({ x: REGNET_X, y: REGNET_Y }).flatMap(([kind, sizes]) =>
+  Object.entries({ ...sizes, '160': '16gf', '320': '32gf' }).map(
+    ([timm, zoo]) => [`regnet${kind}_${timm}`, `regnet_${kind}_${zoo}`] as const,
+  ),
+);
 
-const VGG_HEAD: Record<string, string> = {
-  'pre_logits.fc1': 'classifier.0',
-  'pre_logits.fc2': 'classifier.3',
-  'head.fc': 'classifier.6',
-};
-
-const renameVgg = (tensor: string): string =>
-  tensor.replace(/^(?:pre_logits\.fc[12]|head\.fc)(?=\.)/, (layer) => VGG_HEAD[layer]!);
-
-/** A kernel over the whole map, [out, in, 7, 7], is a linear layer over the flattened one. */
-function reshapeVgg(tensor: string, shape: readonly number[]): number[] {
-  const [out, ...rest] = shape;
-  const linear = /^classifier\.[03]\.weight$/.test(tensor) && rest.length === 3;
-  return linear ? [out!, rest.reduce((a, b) => a * b)] : [...shape];
-}
-
-/** Blocks before each stage of MobileNetV2: `features` counts them through. */
-const BLOCKS_BEFORE = [0, 1, 3, 6, 10, 13, 16];
-const FIRST_BLOCK = places({ conv_dw: '0.0', bn1: '0.1', conv_pw: '1', bn2: '2' });
-const BLOCK = places({ conv_pw: '0.0', bn1: '0.1', conv_dw: '1.0', bn2: '1.1', conv_pwl: '2', bn3: '3' });
-const ENDS = places({
-  ...{ conv_stem: 'features.0.0', bn1: 'features.0.1' },
-  ...{ conv_head: 'features.18.0', bn2: 'features.18.1', classifier: 'classifier.1' },
-});
-
-function places(names: Record<string, string>): ReadonlyMap<string, string> {
-  return new Map(Object.entries(names));
-}
-
-function renameMobilenet(tensor: string): string {
-  const [, stage, block, part, what] = /^blocks\.([0-6])\.(\d)\.(\w+)\.(\w+)$/.exec(tensor) ?? [];
-  if (stage !== undefined) {
-    const place = (stage === '0' ? FIRST_BLOCK : BLOCK).get(part!);
-    return place ? `features.${BLOCKS_BEFORE[+stage]! + Number(block) + 1}.conv.${place}.${what}` : tensor;
-  }
-  const [, end, rest] = /^(\w+)\.(\w+)$/.exec(tensor) ?? [];
-  const place = ENDS.get(end ?? '');
-  return place ? `${place}.${rest}` : tensor;
-}
+const row = (timm: string, architecture: string, rename: Rename, reshape: Reshape = asItIs): [string, TimmNetwork] => [
+  timm,
+  { architecture, rename, reshape },
+];
 
 const NETWORKS = new Map<string, TimmNetwork>([
-  ...SAME.map((name) => [name, { architecture: name, rename: same, reshape: asItIs }] as const),
-  ...VGG.map((name) => [name, { architecture: name, rename: renameVgg, reshape: reshapeVgg }] as const),
-  ['mobilenetv2_100', { architecture: 'mobilenet_v2', rename: renameMobilenet, reshape: asItIs }],
+  ...SAME.map((name) => row(name, name, (tensor) => tensor)),
+  ...VGG.map((name) => row(name, name, vgg, reshapeVgg)),
+  row('mobilenetv1_100', 'mobilenet_v1', (tensor) => tensor),
+  row('mobilenetv2_100', 'mobilenet_v2', mobilenetV2),
+  row('mnasnet_100', 'mnasnet1_0', mnasnet),
+  ...EFFICIENTNET.map((name) => row(name, name, efficientnet)),
+  ...REGNET.map(([timm, zoo]) => row(timm, zoo, regnet)),
+  ...CONVNEXT.map((name) => row(name, name, convnext, reshapeConvnext)),
 ]);
 
 /** Names of timm's networks that the zoo has. */

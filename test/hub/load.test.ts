@@ -34,11 +34,18 @@ function publish(weights: Buffer, settings?: object | string, name = 'model.safe
 }
 
 /** A file of safetensors under other names, without what thaw says about the network. */
-function renamed(file: string, rename: (name: string) => string): Buffer {
+function renamed(
+  file: string,
+  rename: (name: string) => string,
+  reshape: (name: string, shape: number[]) => number[] = (_, shape) => shape,
+): Buffer {
   const bytes = readFileSync(file);
   const length = Number(bytes.readBigUInt64LE(0));
   const { __metadata__: _, ...entries } = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, any>;
-  const others = Object.entries(entries).map(([name, entry]) => [rename(name), entry]);
+  const others = Object.entries(entries).map(([name, entry]) => [
+    rename(name),
+    { ...entry, shape: reshape(rename(name), entry.shape) },
+  ]);
   const text = JSON.stringify(Object.fromEntries(others));
   const header = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
   const size = Buffer.alloc(8);
@@ -61,6 +68,14 @@ async function drawn(architecture: string): Promise<{ file: string; answer: numb
   net.dispose();
   return { file, answer };
 }
+
+/** timm's name, ours, of networks with other names of tensors there. */
+const RENAMED = [
+  ['mnasnet_100', 'mnasnet1_0'],
+  ['efficientnet_b0', 'efficientnet_b0'],
+  ['regnety_004', 'regnet_y_400mf'],
+  ['convnext_tiny', 'convnext_tiny'],
+] as const;
 
 /** timm's name, torchvision's name: those of the two state dictionaries, place by place (timm 1.0.29, torchvision 0.14). */
 function namePairs(architecture: string): [string, string][] {
@@ -179,14 +194,19 @@ describe("timm's names of tensors", () => {
     for (const name of timmNames()) expect(architectures()).toContain(fromTimm(name)!.architecture);
   });
 
-  it.each(['mobilenetv2_100', 'vgg11'])('%s: each has its place', (name) => {
+  it.each(['mobilenetv2_100', 'vgg11', ...RENAMED.map(([timm]) => timm)])('%s: each has its place', (name) => {
     const { rename } = fromTimm(name)!;
     const pairs = namePairs(name);
     expect(pairs.map(([timm]) => [timm, rename(timm)])).toEqual(pairs);
     // torchvision's own names stay, and so do names that neither has.
     expect(pairs.map(([, own]) => rename(own))).toEqual(pairs.map(([, own]) => own));
-    for (const other of ['blocks.9.0.conv.weight', 'blocks.0.0.toString.weight', 'toString.weight', 'x'])
-      expect(rename(other)).toBe(other);
+    const others = [
+      'blocks.9.0.conv.weight',
+      'blocks.0.0.toString.weight',
+      's1.b1.x.weight',
+      'stages.0.blocks.0.x.weight',
+    ];
+    for (const other of [...others, 'toString.weight', 'x']) expect(rename(other)).toBe(other);
   });
 
   it('mobilenetv2_100 gives the same bits as under our names', async () => {
@@ -205,6 +225,26 @@ describe("timm's names of tensors", () => {
     const local = await load(timm, { architecture: 'mobilenetv2_100' });
     expect(await scores(local)).toEqual(answer);
     local.dispose();
+  });
+
+  it.each(RENAMED)("%s gives the same bits as under %s's names", async (timm, architecture) => {
+    const { file, answer } = await drawn(architecture);
+    const names = new Map(namePairs(timm).map(([theirs, ours]) => [ours, theirs]));
+    const shapeOf = (name: string, shape: number[]): number[] => (name.endsWith('.gamma') ? shape.slice(0, 1) : shape);
+    const theirs = path.join(folder, `timm-${timm}.safetensors`);
+    writeFileSync(
+      theirs,
+      renamed(file, (name) => names.get(name)!, shapeOf),
+    );
+    const net = await load(theirs, { architecture: timm });
+    expect(net.name).toBe(architecture);
+    expect(await scores(net)).toEqual(answer);
+    net.dispose();
+  });
+
+  it('of a network that computes something else in timm are none', () => {
+    const others = ['regnetx_004', 'regnety_008', 'efficientnet_b5', 'tf_efficientnet_b0', 'mobilenetv3_large_100'];
+    for (const name of [...others, 'resnet50d', 'toString']) expect(fromTimm(name)).toBeUndefined();
   });
 
   it("VGG's linear layers are convolutions there", () => {
