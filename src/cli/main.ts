@@ -27,6 +27,10 @@ const COMMANDS: Record<string, { text: string; load: () => Promise<CliCommand> }
     text: 'write a network as an ONNX model',
     load: async () => (await import('./commands/export.js')).exportCommand,
   },
+  bench: {
+    text: 'how fast this machine is with a network',
+    load: async () => (await import('./commands/bench.js')).bench,
+  },
   demo: {
     text: 'draw pictures, learn from them, transfer: needs no data',
     load: async () => (await import('./commands/demo.js')).demo,

@@ -12,7 +12,7 @@ import { json, thaw } from './thaw.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'thaw-usage-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const commands = ['fit', 'predict', 'evaluate', 'inspect', 'features', 'demo', 'build'];
+const commands = ['fit', 'predict', 'evaluate', 'inspect', 'features', 'bench', 'demo', 'build'];
 
 describe('help', () => {
   it('names every command', async () => {
@@ -50,6 +50,9 @@ describe('wrong usage exits with 2 before any work', () => {
     ['an unknown flag', ['predict', 'm', 'p', '--colour'], '--colour'],
     ['no operand', ['predict', 'm'], 'PICTURE'],
     ['too many operands', ['inspect', 'a', 'b'], 'FILE'],
+    ['a bench of nothing', ['bench'], '--net'],
+    ['a bench of an unknown mode', ['bench', '--net', 'resnet18', '--mode', 'backwards'], 'step'],
+    ['a bench of no pictures', ['bench', '--net', 'resnet18', '--batch', '0'], '--batch'],
     ['a number out of range', ['predict', 'm', 'p', '--top', '0'], '--top'],
     ['a missing flag', ['fit', folder], '--base'],
     ['no number', [...fit, '--epochs', 'many'], '--epochs'],

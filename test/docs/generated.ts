@@ -1,6 +1,7 @@
 /** The parts of the documentation that are made from tables of the source. */
 import { COMMON_FLAGS } from '../../src/cli/flags.js';
 import type { CommandHelp, Flag } from '../../src/cli/flags.js';
+import { bench } from '../../src/cli/commands/bench.js';
 import { build } from '../../src/cli/commands/build.js';
 import { demo } from '../../src/cli/commands/demo.js';
 import { evaluate } from '../../src/cli/commands/evaluate.js';
@@ -66,7 +67,7 @@ function flagTable(flags: readonly Flag[]): string {
   );
 }
 
-const commands = [fit, predict, evaluate, inspect, pull, features, exportCommand, demo, build].map(({ help }) =>
+const commands = [fit, predict, evaluate, inspect, pull, features, exportCommand, bench, demo, build].map(({ help }) =>
   command(help),
 );
 
