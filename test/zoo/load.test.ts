@@ -34,7 +34,23 @@ describe('load', () => {
     expect(net.loadReport.loaded.map(({ name }) => name)).toContain('features.denseblock1.denselayer1.norm1.weight');
   });
 
-  it.each(['shufflenet_v2_x0_5', 'mobilenet_v1_0_25', 'mobilenet_v3_small', 'regnet_y_400mf'])(
+  it('reads auxiliary heads, which training passes by', async () => {
+    const net = await load(await fileOf('googlenet', { classes: 3, auxiliary: true }));
+    ends.push(() => net.dispose());
+    expect(net.architecture).toEqual({ name: 'googlenet', config: { classes: 3, channels: 3, auxiliary: true } });
+    expect(net.loadReport.loaded.map(({ name }) => name)).toContain('aux2.fc2.weight');
+    const image = { data: new Float32Array(3 * 64 * 64), shape: [1, 3, 64, 64] };
+    const values = await net.forward({ image }, { outputs: ['fc', 'aux1.fc2'] });
+    expect(values['aux1.fc2']!.shape).toEqual([1, 3]);
+    net.replaceHead({ labels: ['a', 'b'] });
+    expect(net.graph.outputs).toHaveLength(1);
+    const target = { data: Int32Array.of(1), shape: [1] };
+    await net.step({ image, target }, { update: { optimizer: 'sgd', learningRate: 0.1 } });
+    const after = await net.tensor('aux2.fc2.bias');
+    expect((after.data as Float32Array).every((value) => value === 0)).toBe(true);
+  });
+
+  it.each(['shufflenet_v2_x0_5', 'mobilenet_v1_0_25', 'mobilenet_v3_small', 'regnet_y_400mf', 'googlenet'])(
     '%s takes a new head',
     async (name) => {
       const net = await load(await fileOf(name, { classes: 3 }));

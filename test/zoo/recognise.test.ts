@@ -76,6 +76,13 @@ describe.each(architectures())('recognise %s', (name) => {
 });
 
 describe('recognise', () => {
+  it.each([['googlenet', 'aux2.fc1.bias']])('%s with its auxiliary heads', (name, left) => {
+    const all = tensorsOf(name, { auxiliary: true, classes: 5 });
+    const found = { name, classes: 5, channels: 3, headMissing: false, prefix: '' };
+    expect(recognise(all)).toEqual({ ...found, auxiliary: true });
+    expect(recognise(renamed(all, (n) => (n === left ? null : n)))).toEqual(found);
+  });
+
   it('does not take another network for one that it contains', () => {
     const deeper = tensorsOf('resnet18');
     deeper.set('layer1.2.conv1.weight', { shape: [64, 64, 3, 3] });

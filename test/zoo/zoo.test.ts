@@ -22,6 +22,7 @@ describe('build', () => {
     ['regnet_y_400mf', 4344144],
     ['efficientnet_b0', 5288548],
     ['convnext_tiny', 28589128],
+    ['googlenet', 6624904],
     ['cifar_resnet20', 269722],
   ])('%s has %i parameters', (name, parameters) => expect(count(name)).toBe(parameters));
 
@@ -69,6 +70,9 @@ describe('build', () => {
   it("carries each architecture's own preprocessing", () => {
     expect(build('efficientnet_b3').preprocessing).toMatchObject({ resize: 320, crop: 300, interpolation: 'bicubic' });
     expect(build('efficientnet_b7').input).toEqual({ channels: 3, height: 600, width: 600 });
+    // -1..1, which torchvision's networks make of ImageNet's mean and deviation themselves.
+    const half = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+    expect(build('googlenet').preprocessing).toMatchObject({ resize: 256, crop: 224, ...half });
     expect(build('convnext_tiny').preprocessing).toMatchObject({ resize: 236, crop: 224, interpolation: 'bilinear' });
   });
 
