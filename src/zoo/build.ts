@@ -7,6 +7,7 @@ import { convnexts } from './convnext.js';
 import { densenets } from './densenet.js';
 import { efficientnets } from './efficientnet.js';
 import { googlenets } from './googlenet.js';
+import { inceptions } from './inception.js';
 import { mnasnets } from './mnasnet.js';
 import { mobilenetV1s } from './mobilenet-v1.js';
 import { mobilenetV3s } from './mobilenet-v3.js';
@@ -23,7 +24,7 @@ const RECIPES = new Map<string, Recipe>(
   Object.entries({
     ...{ ...alexnets, ...vggs, ...resnets, ...densenets, ...squeezenets, ...mobilenets },
     ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...efficientnets, ...regnets, ...convnexts },
-    ...googlenets,
+    ...{ ...googlenets, ...inceptions },
     // What torchvision has not.
     ...{ ...mobilenetV1s, ...cifarResnets },
   }),

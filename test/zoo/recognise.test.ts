@@ -76,7 +76,10 @@ describe.each(architectures())('recognise %s', (name) => {
 });
 
 describe('recognise', () => {
-  it.each([['googlenet', 'aux2.fc1.bias']])('%s with its auxiliary heads', (name, left) => {
+  it.each([
+    ['googlenet', 'aux2.fc1.bias'],
+    ['inception_v3', 'AuxLogits.fc.bias'],
+  ])('%s with its auxiliary heads', (name, left) => {
     const all = tensorsOf(name, { auxiliary: true, classes: 5 });
     const found = { name, classes: 5, channels: 3, headMissing: false, prefix: '' };
     expect(recognise(all)).toEqual({ ...found, auxiliary: true });

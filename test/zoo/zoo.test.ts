@@ -23,6 +23,7 @@ describe('build', () => {
     ['efficientnet_b0', 5288548],
     ['convnext_tiny', 28589128],
     ['googlenet', 6624904],
+    ['inception_v3', 23834568],
     ['cifar_resnet20', 269722],
   ])('%s has %i parameters', (name, parameters) => expect(count(name)).toBe(parameters));
 
@@ -73,6 +74,8 @@ describe('build', () => {
     // -1..1, which torchvision's networks make of ImageNet's mean and deviation themselves.
     const half = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
     expect(build('googlenet').preprocessing).toMatchObject({ resize: 256, crop: 224, ...half });
+    expect(build('inception_v3').preprocessing).toMatchObject({ resize: 342, crop: 299, ...half });
+    expect(build('inception_v3').input).toEqual({ channels: 3, height: 299, width: 299 });
     expect(build('convnext_tiny').preprocessing).toMatchObject({ resize: 236, crop: 224, interpolation: 'bilinear' });
   });
 
