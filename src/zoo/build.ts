@@ -4,6 +4,7 @@ import type { GraphDescription } from '../graph/types.js';
 import { alexnets } from './alexnet.js';
 import { cifarResnets } from './cifar-resnet.js';
 import { convnexts } from './convnext.js';
+import { darknets } from './darknet.js';
 import { densenets } from './densenet.js';
 import { efficientnets } from './efficientnet.js';
 import { googlenets } from './googlenet.js';
@@ -26,7 +27,7 @@ const RECIPES = new Map<string, Recipe>(
     ...{ ...mobilenetV3s, ...shufflenets, ...mnasnets, ...efficientnets, ...regnets, ...convnexts },
     ...{ ...googlenets, ...inceptions },
     // What torchvision has not.
-    ...{ ...mobilenetV1s, ...cifarResnets },
+    ...{ ...mobilenetV1s, ...darknets, ...cifarResnets },
   }),
 );
 

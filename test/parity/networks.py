@@ -2,6 +2,7 @@
 
 import torchvision
 
+import darknet
 from cifar_resnet import CifarResNet
 from mobilenet_v1 import MobileNetV1
 
@@ -13,4 +14,4 @@ def make(name, **options):
         return CifarResNet(int(name[len("cifar_resnet"):]), **options)
     if name in WIDTHS:
         return MobileNetV1(WIDTHS[name], **options)
-    return getattr(torchvision.models, name)(**options)
+    return getattr(darknet if name.startswith("darknet") else torchvision.models, name)(**options)

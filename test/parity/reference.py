@@ -37,14 +37,14 @@ LARGE = 1 << 24
 CLASSES = 10
 FAR = 16.0  # from every corner, in float32's usual errors; a pool's maxima may be closer in a first batch
 # These pool so much that hardly a batch keeps all maxima that far apart.
-NEARER = {"googlenet": 6.0, "inception_v3": 4.0}
+NEARER = {"darknet19": 6.0, "googlenet": 6.0, "inception_v3": 4.0}
 TRIES = 20
 # Height and width of the pictures, by the beginning of a name; the others get 33 x 41. Odd and unequal sides, and as small
 # as the network allows: with fewer pixels in its last layers batch norms would magnify a single rounding a thousand times,
 # and those of two numbers have no gradient but rounding.
 SIZES = {
     **dict.fromkeys(("alexnet", "densenet", "efficientnet", "mnasnet", "mobilenet", "regnet", "shufflenet"), (65, 73)),
-    **{"cifar": (17, 21), "convnext": (35, 67), "googlenet": (33, 65), "inception": (75, 109)},
+    **{"cifar": (17, 21), "convnext": (35, 67), "darknet53": (65, 73), "darknet19": (33, 65), "googlenet": (33, 65), "inception": (75, 109)},
 }
 
 

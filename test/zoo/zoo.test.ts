@@ -24,6 +24,8 @@ describe('build', () => {
     ['convnext_tiny', 28589128],
     ['googlenet', 6624904],
     ['inception_v3', 23834568],
+    ['darknet19', 20842376],
+    ['darknet53', 41609928],
     ['cifar_resnet20', 269722],
   ])('%s has %i parameters', (name, parameters) => expect(count(name)).toBe(parameters));
 
@@ -76,6 +78,7 @@ describe('build', () => {
     expect(build('googlenet').preprocessing).toMatchObject({ resize: 256, crop: 224, ...half });
     expect(build('inception_v3').preprocessing).toMatchObject({ resize: 342, crop: 299, ...half });
     expect(build('inception_v3').input).toEqual({ channels: 3, height: 299, width: 299 });
+    expect(build('darknet53').preprocessing).toMatchObject({ crop: 256, mean: [0, 0, 0], std: [1, 1, 1] });
     expect(build('convnext_tiny').preprocessing).toMatchObject({ resize: 236, crop: 224, interpolation: 'bilinear' });
   });
 
