@@ -8,6 +8,7 @@ import path from 'node:path';
 import { ThawError } from '../errors.js';
 import { darknetFault, parseCfg, type Section } from './darknet-cfg.js';
 import { translate, type DarknetGraph, type Piece } from './darknet-graph.js';
+import { knownDarknet } from './darknet-known.js';
 import { fault } from './fault.js';
 import { RangeFile } from './file.js';
 import { elements, withoutNetwork, type Checkpoint, type OpenOptions, type TensorEntry } from './types.js';
@@ -31,7 +32,9 @@ export function isDarknetWeights(head: Buffer): boolean {
 export async function readDarknet(file: RangeFile, options: OpenOptions = {}): Promise<Checkpoint> {
   const head = await file.read(0, Math.min(64, file.size), 'first bytes');
   if (isDarknetWeights(head)) {
-    const cfg = await RangeFile.open(await beside(file.path, '.cfg', 'its network'), options.signal);
+    const found = await beside(file.path, '.cfg', 'its network').catch((error: unknown) => error);
+    if (typeof found !== 'string') return readKnown(file, found);
+    const cfg = await RangeFile.open(found, options.signal);
     try {
       return await readPair(await readSections(cfg), cfg.path, file, file.path);
     } finally {
@@ -46,6 +49,14 @@ export async function readDarknet(file: RangeFile, options: OpenOptions = {}): P
   } finally {
     await weights.close();
   }
+}
+
+/** Weights that have no .cfg beside them, which is `fault` where they are of no known network. */
+async function readKnown(file: RangeFile, fault: unknown): Promise<Checkpoint> {
+  const known = knownDarknet(file.size);
+  if (!known) throw fault;
+  const tensors = await place(file, known.pieces);
+  return { path: file.path, format: 'darknet', tensors, metadata: { name: known.name }, aliases: new Map() };
 }
 
 /** The file of the same name with another ending. */

@@ -68,6 +68,29 @@ const code = async (file: string): Promise<string> =>
     );
 
 describe('Darknet', () => {
+  it.each([
+    ['darknet19', 20856776, 1],
+    ['darknet53', 41645640, 2],
+  ])('reads the .weights of %s with no .cfg beside them', async (name, numbers, minor) => {
+    const file = path.join(folder, `${name}.weights`);
+    const header = minor === 2 ? 20 : 16;
+    const head = Buffer.alloc(header + 4 * (4 * 32 + 1));
+    head.writeInt32LE(minor, 4);
+    // Of the first layer: bias, weight and running statistics of its norm, and the first number of its kernel.
+    for (let i = 0; i < 5; i++) head.writeFloatLE(i + 1, header + 4 * 32 * i);
+    writeFileSync(file, head);
+    truncateSync(file, header + 4 * numbers);
+    using net = await load(file);
+    expect(net.architecture).toMatchObject({ name, config: { classes: 1000 } });
+    expect(net.preprocessing).toMatchObject({ mean: [0, 0, 0], std: [1, 1, 1], crop: 256 });
+    const initialised = net.loadReport.initialised.filter((tensor) => !tensor.name.endsWith('.num_batches_tracked'));
+    expect(initialised).toEqual([]);
+    const parts = ['norm.bias', 'norm.weight', 'norm.running_mean', 'norm.running_var', 'weight'];
+    const first = await Promise.all(parts.map((part) => net.tensor(`layers.0.${part}`)));
+    expect(first.map(({ data }) => (data as Float32Array)[0])).toEqual([1, 2, 3, 4, 5]);
+    rmSync(file);
+  });
+
   it('reads a .cfg with its .weights, from either, of both headers', async () => {
     for (const minor of [1, 2]) {
       const cfg = write(`v${minor}`, SMALL, COUNT, minor);
