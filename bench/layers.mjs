@@ -1,6 +1,8 @@
-// Time of each launch of a whole network, forward or a training step, with its rate and its share.
+// Time of each launch of a whole network, forward or a training step, with its share of the whole, its rate, that rate's
+// share of the machine's peak, and oneDNN's time for the same convolution.
 import { load } from '../dist/index.js';
 import { aligned } from './lib/report.mjs';
+import { oneDnn } from './lib/onednn.mjs';
 import { networkFiles, pictures, targets } from './lib/networks.mjs';
 
 /** Multiply-adds of these run over the same index set: output pixels, output channels, and a weight each. */
@@ -40,6 +42,7 @@ export async function layers({ net: name, mode, precision, batch, repeats, top }
   const shapes = Object.fromEntries(Object.entries(inputs).map(([key, { shape }]) => [key, shape]));
   const counted = await operations(net, graph, shapes);
 
+  const plan = await net.compile(mode, shapes, { graph });
   let best;
   let whole = Infinity;
   let outside = Infinity;
@@ -56,17 +59,21 @@ export async function layers({ net: name, mode, precision, batch, repeats, top }
       : reply.launches;
   }
   net.dispose();
-  print({ name, mode, precision, batch, whole, outside, top }, best, counted);
+  const peer = await oneDnn({ network: name, batch, precision: plan.precision });
+  if (peer.absent) process.stderr.write(`no times of oneDNN: ${peer.absent}\n`);
+  print({ name, mode, plan, batch, whole, outside, top, peer }, best, counted);
 }
 
-function print({ name, mode, precision, batch, whole, outside, top }, launches, counted) {
+function print({ name, mode, plan, batch, whole, outside, top, peer }, launches, counted) {
   const sum = launches.reduce((total, { ms }) => total + ms, 0);
   const share = (ms) => `${((100 * ms) / sum).toFixed(1)}%`;
   const rate = (launch) => {
     const owner = counted.get(ownerOf(launch));
     const computes = CONVOLUTIONS.has(launch.op) || launch.op.startsWith('linear') || launch.op === 'matmul';
-    return owner && computes && !launch.op.endsWith('_pack') ? (owner.flops / launch.ms / 1e6).toFixed(0) : '';
+    return owner && computes && !launch.op.endsWith('_pack') ? owner.flops / launch.ms / 1e6 : NaN;
   };
+  const ofPeak = (launch) => (peer.peak ? `${((100 * rate(launch)) / peer.peak).toFixed(0)}%` : '');
+  const oneDnnMs = (launch) => peer.ms.get(`${launch.op} ${ownerOf(launch)}`)?.toFixed(2) ?? '';
   const shape = (launch) => {
     const owner = counted.get(ownerOf(launch));
     return owner ? `${owner.weight.join('x')} @${owner.out.slice(2).join('x')}` : '';
@@ -76,14 +83,16 @@ function print({ name, mode, precision, batch, whole, outside, top }, launches, 
   const rows = listed.map((one) => [
     one.ms.toFixed(2),
     share(one.ms),
-    rate(one),
+    Number.isNaN(rate(one)) ? '' : rate(one).toFixed(0),
+    Number.isNaN(rate(one)) ? '' : ofPeak(one),
+    oneDnnMs(one),
     one.op,
     one.kernel,
     one.node,
     shape(one),
   ]);
-  const headings = ['ms', 'share', 'GFLOP/s', 'operator', 'kernel', 'node', 'weight'];
-  console.log(aligned([headings, ...rows], new Set([0, 1, 2])));
+  const headings = ['ms', 'share', 'GFLOP/s', 'of peak', 'oneDNN ms', 'operator', 'kernel', 'node', 'weight'];
+  console.log(aligned([headings, ...rows], new Set([0, 1, 2, 3, 4])));
 
   const groups = new Map();
   for (const launch of launches) {
@@ -93,8 +102,9 @@ function print({ name, mode, precision, batch, whole, outside, top }, launches, 
   const totals = [...groups].sort((a, b) => b[1] - a[1]).filter(([, ms]) => ms > sum / 1000);
   const lines = totals.map(([key, ms]) => [ms.toFixed(2), share(ms), key]);
   console.log(`\n${aligned([['ms', 'share', 'operator'], ...lines], new Set([0, 1]))}`);
+  const peers = peer.peak ? `; peak ${peer.peak.toFixed(0)} GFLOP/s` : '';
   console.log(
-    `\n${name}, ${mode}, batch ${batch}, precision ${precision}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
-      `${whole.toFixed(1)} ms; ${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})`,
+    `\n${name}, ${mode}, batch ${batch}, ${plan.precision} on ${plan.isa}: launches ${sum.toFixed(1)} ms at their fastest, the whole call ` +
+      `${whole.toFixed(1)} ms; ${outside.toFixed(1)} ms outside launches (hand-over${mode === 'step' ? ', update' : ''})${peers}`,
   );
 }

@@ -1,10 +1,13 @@
 // npm run bench -- [P3 P6 …] [--quick] [--repeats N] [--json] [--record] [--list]
+// npm run bench -- shapes
 // npm run bench -- layers --net resnet50 [--mode step] [--precision bf16] [--batch 16] [--top 20]
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cases } from './cases/index.mjs';
 import { layers } from './layers.mjs';
+import { writeShapes } from './lib/shapes.mjs';
 import { describeMachine, findOnnxRuntime, findPyTorch } from './lib/machine.mjs';
+import { plot } from './lib/plot.mjs';
 import { heading, jsonLines, record, table } from './lib/report.mjs';
 import { coreInfo } from '../dist/native.js';
 
@@ -40,6 +43,7 @@ async function main() {
     const { net, mode, precision } = values;
     return layers({ net, mode, precision, batch: Number(values.batch), top: Number(values.top), repeats: repeats() });
   }
+  if (positionals[0] === 'shapes') return writeShapes(fileURLToPath(new URL('shapes', import.meta.url)));
   if (values.list) {
     for (const { name, title } of cases) console.log(`${name.padEnd(4)} ${title}`);
     return;
@@ -56,7 +60,10 @@ async function main() {
     if (values.json) console.log(jsonLines(results.at(-1), machine));
   }
   if (!values.json && results.length > 0) console.log(`\n${table(results)}`);
-  if (values.record) record(fileURLToPath(new URL('RESULTS.md', import.meta.url)), results, machine, peers);
+  if (!values.record) return;
+  const file = (name) => fileURLToPath(new URL(name, import.meta.url));
+  record(file('RESULTS.md'), results, machine, peers);
+  plot(file('RESULTS.md'), file('results.svg'));
 }
 
 function repeats() {
