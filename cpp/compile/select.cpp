@@ -8,7 +8,8 @@ namespace {
 
 class Selector final : public Select {
  public:
-  Selector(Program& program, std::vector<Node>& result) : program_(program), result_(result) {}
+  Selector(Program& program, std::vector<Node>& result)
+      : program_(program), result_(result), trained_(trained(program.graph)) {}
 
   void visit(Node& node) {
     node_ = &node;
@@ -19,6 +20,9 @@ class Selector final : public Select {
   Node& node() override { return *node_; }
   Isa isa() const override { return program_.isa; }
   bool bf16() const override { return program_.precision == Precision::bf16; }
+  bool inference() const override {
+    return !is_training(program_.mode) || !trained_[static_cast<size_t>(node_->outputs[0])];
+  }
 
   ValueId before(const std::string& op, std::vector<ValueId> inputs, Json attrs) override {
     // Two readers of one weight share its packed form.
@@ -34,18 +38,26 @@ class Selector final : public Select {
   }
 
  private:
+  /// What trainable parameters change, among the values there are before any node is inserted.
+  static std::vector<bool> trained(const Graph& graph) {
+    std::vector<bool> seed(graph.values.size());
+    for (size_t v = 0; v < seed.size(); ++v) seed[v] = graph.values[v].trainable;
+    return depends_on(graph, seed);
+  }
+
   Program& program_;
   std::vector<Node>& result_;
+  const std::vector<bool> trained_;
   Node* node_ = nullptr;
 };
 
 }  // namespace
 
 void select(Program& program) {
-  std::vector<Node> nodes = std::move(program.graph.nodes);
   std::vector<Node> result;
-  result.reserve(nodes.size() * 2);
   Selector selector(program, result);
+  std::vector<Node> nodes = std::move(program.graph.nodes);
+  result.reserve(nodes.size() * 2);
   for (Node& node : nodes) {
     selector.visit(node);
     result.push_back(std::move(node));

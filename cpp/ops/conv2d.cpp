@@ -4,7 +4,7 @@
 // activation "none", alpha, approximate; by select: weight_shape, pack.
 #include <memory>
 
-#include "ops/conv2d_pack.h"
+#include "ops/conv2d_winograd.h"
 #include "ops/product.h"
 
 namespace thaw {
@@ -121,6 +121,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   const std::string& form = lower.attrs().at("kernel").as_string();
   if (form == "bf16") lower_bf16(lower, problem, operands);
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
+  else if (form == "winograd") lower_winograd(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }
 

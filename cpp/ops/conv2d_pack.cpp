@@ -1,11 +1,13 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
-// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "bf16" | "narrow_bf16", backward (false; true: for
-// conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward stride, padding, dilation: one packed grid per phase, one behind the other.
-#include "ops/conv2d_pack.h"
-
-#include "kernels/conv2d_bf16.h"
+// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16", backward (false;
+// true: for conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward stride, padding,
+// dilation: one packed grid per phase, one behind the other.
+#include "ops/conv2d_winograd.h"
 
 #include <memory>
+
+#include "kernels/conv2d_bf16.h"
+#include "kernels/conv2d_winograd.h"
 
 namespace thaw {
 
@@ -79,9 +81,10 @@ void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64
 }
 
 int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
-  const int64_t taps = static_cast<int64_t>(grid.y.taps.size() * grid.x.taps.size());
   const std::string& form = attrs.at("form").as_string();
   if (form == "narrow_bf16") return narrow_words(c);
+  const int64_t taps =
+      form == "winograd" ? kWinogradProducts : static_cast<int64_t>(grid.y.taps.size() * grid.x.taps.size());
   if (is_depthwise(form)) {
     const int64_t block = depthwise_form(form, Isa::scalar).block;
     return blocks_of(c.weight[0], block) * taps * block;
@@ -101,12 +104,13 @@ void lower(Lower& lower) {
   const Shape& weight = lower.in(0).shape;
   const Conv2dShape c = shape_of(lower.attrs(), weight);
   const std::vector<int64_t> offsets = packed_offsets(lower.attrs(), weight);
-  if (lower.attrs().at("form").as_string() == "narrow_bf16") return lower_narrow_pack(lower, c);
-  const bool depthwise = is_depthwise(lower.attrs().at("form").as_string());
+  const std::string& form = lower.attrs().at("form").as_string();
+  if (form == "narrow_bf16") return lower_narrow_pack(lower, c);
   const std::vector<Grid> grids = grids_of(lower.attrs(), c);
   for (size_t i = 0; i < grids.size(); ++i) {
     if (offsets[i] == offsets[i + 1]) continue;
-    if (depthwise) lower_depthwise(lower, c, grids[i], offsets[i]);
+    if (is_depthwise(form)) lower_depthwise(lower, c, grids[i], offsets[i]);
+    else if (form == "winograd") lower_winograd_pack(lower, c);
     else lower_direct(lower, c, grids[i], offsets[i]);
   }
 }
@@ -140,10 +144,13 @@ std::string conv2d_form(Select& select, const Conv2dShape& c, bool backward) {
 void select_packed(Select& select, bool backward) {
   Node& node = select.node();
   const Shape weight = select.graph().values[node.inputs[1]].shape;
-  const Conv2dShape c = shape_of(node.attrs, weight);
-  const std::string form = conv2d_form(select, c, backward);
-  Json attrs = Json::object().set("form", form).set("groups", c.groups);
-  if (form == "direct") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
+  const Shape x = backward ? node.attrs.at("input_shape").as_ints() : select.graph().values[node.inputs[0]].shape;
+  const Conv2dShape c = conv2d_shape(node.attrs, x, weight);
+  std::string form = conv2d_form(select, c, backward);
+  if (form == "direct" && !backward && takes_winograd(select, c)) form = "winograd";
+  const std::string pack = form == "winograd" && !winograd_prepares(weight) ? "direct" : form;
+  Json attrs = Json::object().set("form", pack).set("groups", c.groups);
+  if (pack == "direct" || pack == "winograd") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
   if (backward) {
     attrs.set("backward", true);
     for (const char* name : {"stride", "padding", "dilation"})

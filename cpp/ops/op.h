@@ -71,6 +71,8 @@ class Select {
   virtual Isa isa() const = 0;
   /// May this node compute in bf16?
   virtual bool bf16() const = 0;
+  /// Does no gradient go through this node: is the plan inference, or does nothing that it trains change the results?
+  virtual bool inference() const = 0;
   /// Inserts a node ahead of this one and returns its first output. What reads only parameters, states and other
   /// such values is computed once and kept until one of them changes (packing, folding).
   virtual ValueId before(const std::string& op, std::vector<ValueId> inputs, Json attrs = Json::object()) = 0;

@@ -1,79 +1,10 @@
 // conv2d, forward and both gradients, against loops in double: every instruction set, many shapes, both orders of
 // tasks; and the bits of a picture do not depend on the batch around it.
-#include "harness.h"
+#include "conv2d_reference.h"
 
-using namespace thaw;
-using harness::noise;
+using namespace conv2d_reference;
 
 namespace {
-
-struct Conv {
-  int64_t n, c, h, w, k, kh, kw;
-  std::vector<int64_t> stride = {1, 1}, padding = {0, 0, 0, 0}, dilation = {1, 1};
-  int64_t groups = 1;
-  bool bias = true;
-
-  int64_t oh() const { return (h + padding[0] + padding[2] - dilation[0] * (kh - 1) - 1) / stride[0] + 1; }
-  int64_t ow() const { return (w + padding[1] + padding[3] - dilation[1] * (kw - 1) - 1) / stride[1] + 1; }
-  Shape x() const { return {n, c, h, w}; }
-  Shape weight() const { return {k, c / groups, kh, kw}; }
-  Shape y() const { return {n, k, oh(), ow()}; }
-  Json attrs() const {
-    return Json::object().set("stride", stride).set("padding", padding).set("dilation", dilation).set("groups", groups);
-  }
-  std::string text() const { return to_string(x()) + " * " + to_string(weight()) + " " + attrs().dump(); }
-};
-
-/// Calls body(y index, x index, weight index) for every product of the convolution.
-template <class Body>
-void each_product(const Conv& c, const Body& body) {
-  const int64_t group_in = c.c / c.groups, group_out = c.k / c.groups;
-  for (int64_t n = 0; n < c.n; ++n)
-    for (int64_t k = 0; k < c.k; ++k)
-      for (int64_t oy = 0; oy < c.oh(); ++oy)
-        for (int64_t ox = 0; ox < c.ow(); ++ox)
-          for (int64_t i = 0; i < group_in; ++i)
-            for (int64_t ky = 0; ky < c.kh; ++ky)
-              for (int64_t kx = 0; kx < c.kw; ++kx) {
-                const int64_t iy = oy * c.stride[0] + ky * c.dilation[0] - c.padding[0];
-                const int64_t ix = ox * c.stride[1] + kx * c.dilation[1] - c.padding[1];
-                if (iy < 0 || ix < 0 || iy >= c.h || ix >= c.w) continue;
-                body(((n * c.k + k) * c.oh() + oy) * c.ow() + ox,
-                     ((n * c.c + k / group_out * group_in + i) * c.h + iy) * c.w + ix,
-                     ((k * group_in + i) * c.kh + ky) * c.kw + kx);
-              }
-}
-
-struct Expected {
-  std::vector<double> y, dx, dweight, dbias;
-};
-
-Expected reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w,
-                   const std::vector<double>& bias, const std::vector<double>& dy) {
-  Expected e;
-  const int64_t pixels = c.oh() * c.ow();
-  e.y.resize(static_cast<size_t>(count(c.y())));
-  e.dx.resize(x.size());
-  e.dweight.resize(w.size());
-  e.dbias.resize(static_cast<size_t>(c.k));
-  for (size_t i = 0; i < e.y.size(); ++i) {
-    const size_t k = i / static_cast<size_t>(pixels) % static_cast<size_t>(c.k);
-    if (c.bias) e.y[i] = bias[k];
-    e.dbias[k] += dy[i];
-  }
-  each_product(c, [&](int64_t y, int64_t xi, int64_t wi) {
-    e.y[y] += x[xi] * w[wi];
-    e.dx[xi] += dy[y] * w[wi];
-    e.dweight[wi] += dy[y] * x[xi];
-  });
-  return e;
-}
-
-harness::Builder conv2d(const Conv& c) {
-  return [c](Graph& graph, const std::vector<ValueId>& ids) {
-    return graph.nodes[graph.append("conv2d", "node", ids, c.attrs())].outputs[0];
-  };
-}
 
 void verify(const Conv& c) {
   const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
@@ -216,27 +147,6 @@ void depthwise() {
     verify_bf16(c);
   }
   same_bits_in_any_batch({1, 70, 9, 9, 70, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 70}, 4, true);
-}
-
-double activated(const std::string& kind, double v) {
-  const double alpha = 0.1;
-  if (kind == "relu") return std::max(v, 0.0);
-  if (kind == "relu6") return std::min(std::max(v, 0.0), 6.0);
-  if (kind == "leaky_relu") return v < 0 ? alpha * v : v;
-  const double hard = std::min(std::max(v + 3, 0.0), 6.0) / 6;
-  if (kind == "hard_swish") return v * hard;
-  if (kind == "hard_sigmoid") return hard;
-  if (kind == "silu") return v / (1 + std::exp(-v));
-  if (kind == "sigmoid") return 1 / (1 + std::exp(-v));
-  if (kind == "tanh") return std::tanh(v);
-  if (kind == "gelu") return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0)));
-  return v;
-}
-
-/// Inputs so small that bounded activations are not compared at sums much larger than themselves.
-std::vector<double> halved(std::vector<double> values, int times) {
-  for (double& v : values) v = std::ldexp(v, -times);
-  return values;
 }
 
 /// Residual and activation inside a depthwise convolution in bf16: one rounding, behind the activation.

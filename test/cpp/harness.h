@@ -12,26 +12,12 @@
 
 #include "check.h"
 #include "compile/compile.h"
+#include "numbers.h"
 #include "ops/op.h"
 
 namespace harness {
 
 using namespace thaw;
-
-/// Numbers like a normal distribution's (a sum of uniforms), the same on every machine.
-inline std::vector<double> noise(int64_t n, uint64_t seed) {
-  std::vector<double> result(static_cast<size_t>(n));
-  uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
-  for (double& value : result) {
-    value = -2;
-    for (int i = 0; i < 4; ++i) {
-      state = state * 6364136223846793005ull + 1442695040888963407ull;
-      value += static_cast<double>(state >> 40) / static_cast<double>(1 << 24);
-    }
-    value = static_cast<float>(value * 1.7);
-  }
-  return result;
-}
 
 /// 64-byte aligned memory, NaN all over.
 class Memory {
@@ -51,6 +37,7 @@ class Memory {
 class SerialRun final : public Run {
  public:
   bool backwards = false;
+  int threads = 1;  // for which launches are cut
   RandomState state;
   std::vector<Memory> memory;
 
@@ -72,6 +59,7 @@ class SerialRun final : public Run {
 class NodeLower final : public Lower {
  public:
   NodeLower(const Program& program, const Node& node, SerialRun& run) : program_(program), node_(node), run_(run) {}
+  int threads() const override { return run_.threads; }
   const Graph& graph() const override { return program_.graph; }
   const Node& node() const override { return node_; }
   Isa isa() const override { return program_.isa; }
@@ -103,29 +91,6 @@ struct Result {
   size_t nodes;                                // of the program that ran
 };
 
-/// To the nearest, ties to even.
-inline uint16_t bf16_bits(double x) {
-  const float f = static_cast<float>(x);
-  uint32_t bits;
-  std::memcpy(&bits, &f, sizeof(bits));
-  return static_cast<uint16_t>((std::isnan(f) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-inline double rounded_to_bf16(double x) {
-  const uint32_t bits = static_cast<uint32_t>(bf16_bits(x)) << 16;
-  float f;
-  std::memcpy(&f, &bits, sizeof(f));
-  return f;
-}
-
-constexpr double kBf16Error = 1.0 / 256;  // the spacing of bf16 just above 1 is twice this
-
-/// The numbers as bf16 holds them.
-inline std::vector<double> in_bf16(std::vector<double> values) {
-  for (double& value : values) value = rounded_to_bf16(value);
-  return values;
-}
-
 inline void write(void* to, DType dtype, const std::vector<double>& data) {
   for (size_t i = 0; i < data.size(); ++i) {
     if (dtype == DType::f32) static_cast<float*>(to)[i] = static_cast<float>(data[i]);
@@ -154,6 +119,7 @@ struct Setup {
   bool fused = false;
   bool bf16 = false;       // the blocks are in bf16
   bool again = false;      // whatever can be made again in the backward pass is
+  int threads = 1;         // for which launches are cut
 };
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
@@ -209,6 +175,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
   Program program;
   program.isa = setup.isa;
   if (setup.bf16) program.precision = Precision::bf16;
+  if (setup.gradients) program.mode = Mode::gradients;
   Graph& graph = program.graph;
   std::vector<ValueId> sources;
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -247,6 +214,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
 
   SerialRun run;
   run.backwards = setup.backwards;
+  run.threads = setup.threads;
   execute(program, run, [&] {
     for (size_t i = 0; i < operands.size(); ++i) {
       if (sources[i] == kNone) continue;

@@ -106,6 +106,32 @@ async function results(
   return found.set('loss', Float32Array.from(losses));
 }
 
+/** The output of inference, where frozen weights may take other kernels than in training. */
+async function inference(
+  session: NativeSession,
+  graph: GraphDescription,
+  { shape, batch }: Reference,
+  isa: Isa,
+): Promise<Float32Array> {
+  const { reply: plan } = await session.submit('compile', {
+    graph,
+    mode: 'run',
+    inputs: { image: shape },
+    trainable: [],
+    isa,
+  });
+  const { buffers } = await session.submit('run', { plan: plan.plan, inputs: ['image'] }, [Float32Array.from(batch)]);
+  await session.submit('release', { plan: plan.plan });
+  return new Float32Array(buffers[0]!);
+}
+
+/** Of a reference the network's output alone. */
+function outputOf({ tensors, numbers }: Reference): [Wanted[], Float64Array] {
+  const at = tensors.findIndex(({ name }) => name === 'output');
+  const begin = tensors.slice(0, at).reduce((sum, { count }) => sum + count, 0);
+  return [[tensors[at]!], readNumbers(numbers).subarray(begin, begin + tensors[at]!.count)];
+}
+
 describe.skipIf(!hasTorch())("the zoo against PyTorch's float64", () => {
   const folder = temporaryFolder();
   const rows: object[] = [];
@@ -124,7 +150,8 @@ describe.skipIf(!hasTorch())("the zoo against PyTorch's float64", () => {
     '%s',
     async (name) => {
       const reference = JSON.parse(await server.ask(name)) as References;
-      const graph = trainingGraph(build(name, { classes: 10 }).graph);
+      const network = build(name, { classes: 10 }).graph;
+      const graph = trainingGraph(network);
       const session = createSession();
       ends.push(() => session.dispose());
       await loadWeights(session, reference.weights);
@@ -140,6 +167,11 @@ describe.skipIf(!hasTorch())("the zoo against PyTorch's float64", () => {
           );
           rows.push({ network: name, mode: wanted.mode, isa, ...summary(judgements) });
           expect.soft(tooFar(judgements), `${wanted.mode} on ${isa}`).toEqual([]);
+          if (wanted.mode === 'train') continue;
+          const output = new Map([['output', await inference(session, network, wanted, isa)]]);
+          const judgement = judge(output, ...outputOf(wanted));
+          rows.push({ network: name, mode: 'inference', isa, ...summary(judgement) });
+          expect.soft(tooFar(judgement), `inference on ${isa}`).toEqual([]);
         }
       }
     },
