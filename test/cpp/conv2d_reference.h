@@ -75,6 +75,46 @@ inline harness::Builder conv2d(const Conv& c) {
   };
 }
 
+/// Forward and both gradients, on every instruction set and in both orders of tasks.
+inline void verify(const Conv& c) {
+  const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
+  const std::vector<double> x = noise(count(c.x()), 1), w = noise(count(c.weight()), 2), bias = noise(c.k, 3);
+  const Expected want = reference(c, x, w, bias, noise(count(c.y()), 77));
+  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    if (!isa_usable(isa)) continue;
+    harness::Setup setup{isa, true, true, false, false};
+    const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
+    const std::string where = std::string(isa_name(isa)) + " " + c.text();
+    harness::expect_close(got.output, want.y, 3e-6, where);
+    harness::expect_close(got.gradients[0], want.dx, 3e-6, where + " dx");
+    harness::expect_close(got.gradients[1], want.dweight, 3e-6, where + " dweight");
+    if (c.bias) harness::expect_close(got.gradients[2], want.dbias, 3e-6, where + " dbias");
+    setup.backwards = true;
+    const harness::Result again = harness::run_graph(operands, conv2d(c), setup);
+    CHECK(again.output == got.output && again.gradients == got.gradients);
+  }
+}
+
+/// The same in bf16: pictures, and the weights that this test puts into blocks too, are rounded before and after.
+inline void verify_bf16(const Conv& c) {
+  const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
+  const std::vector<double> x = harness::in_bf16(noise(count(c.x()), 1));
+  const std::vector<double> weight = harness::in_bf16(noise(count(c.weight()), 2));
+  const Expected want = reference(c, x, weight, noise(c.k, 3), harness::in_bf16(noise(count(c.y()), 77)));
+  for (const Isa isa : kIsas) {
+    if (!isa_usable(isa)) continue;
+    harness::Setup setup{isa, true, true, false, false, true};
+    const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
+    const std::string where = std::string(isa_name(isa)) + " bf16 " + c.text();
+    harness::expect_close(got.output, want.y, harness::kBf16Error, where);
+    harness::expect_close(got.gradients[0], want.dx, harness::kBf16Error, where + " dx");
+    harness::expect_close(got.gradients[1], want.dweight, 3e-6, where + " dweight");
+    setup.backwards = true;
+    const harness::Result again = harness::run_graph(operands, conv2d(c), setup);
+    CHECK(again.output == got.output && again.gradients == got.gradients);
+  }
+}
+
 inline double activated(const std::string& kind, double v) {
   const double alpha = 0.1;
   if (kind == "relu") return std::max(v, 0.0);
