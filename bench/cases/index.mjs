@@ -9,6 +9,7 @@ import p8 from './p08.mjs';
 import p9 from './p09.mjs';
 import p10 from './p10.mjs';
 import p11 from './p11.mjs';
+import zoo from './zoo.mjs';
 
 /** @type {import('../lib/case.mjs').Case[]} */
-export const cases = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11];
+export const cases = [p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, zoo];

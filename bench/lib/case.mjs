@@ -3,6 +3,7 @@
  * @typedef {object} Case
  * @property {string} name 'P3'
  * @property {string} title what is measured, at which precisions
+ * @property {boolean} [onlyNamed] runs when it is asked for, not with all
  * @property {(context: Context) => Promise<Row[]>} run
  *
  * @typedef {{ name: string, version: string, absent?: undefined } | { name: string, version?: undefined, absent: string }} Peer

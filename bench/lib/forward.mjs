@@ -4,7 +4,7 @@ import { load } from '../../dist/index.js';
 import { absentRow, timeRow } from './case.mjs';
 import { THREADS } from './machine.mjs';
 import { assertSame, interleave } from './measure.mjs';
-import { networkFiles, pictures } from './networks.mjs';
+import { networkFiles, pictures, sideOf } from './networks.mjs';
 
 /**
  * fp32: sums in another order, through fifty layers. bf16: random weights let rounding errors grow from layer to layer;
@@ -24,7 +24,7 @@ export async function besideOnnxRuntime({ network, precision, must, aim, batch =
   if (peer.absent) return absentRow({ network, peer, must, aim });
   context.note(`${network}: forward, batch ${batch}, ${precision}`);
   const { onnx, pth } = await networkFiles(network);
-  const image = pictures(batch);
+  const image = pictures(batch, sideOf(network));
   const { InferenceSession, Tensor } = createRequire(import.meta.url)('onnxruntime-node');
   const session = await InferenceSession.create(onnx, SESSION);
   const net = await load(pth, { precision });

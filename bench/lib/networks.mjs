@@ -27,7 +27,7 @@ export async function networkFiles(name) {
   mkdirSync(CACHE, { recursive: true });
   const [pth, onnx, safetensors] = ['pth', 'onnx', 'safetensors'].map((type) => path.join(CACHE, `${name}.${type}`));
   if (!existsSync(onnx)) {
-    const { status, stderr } = spawnSync(PYTHON, [peerFile('export.py'), name, pth, onnx], {
+    const { status, stderr } = spawnSync(PYTHON, [peerFile('export.py'), name, pth, onnx, String(sideOf(name))], {
       encoding: 'utf8',
       env: PYTHON_ENV,
     });
@@ -40,6 +40,9 @@ export async function networkFiles(name) {
   }
   return { pth, onnx, safetensors };
 }
+
+/** Of the pictures that a network is made for. */
+export const sideOf = (name) => (name === 'inception_v3' ? 299 : SIDE);
 
 /** The same pictures for every side: numbers in the range of normalised pixels, from a small generator. */
 export function pictures(count, side = SIDE) {

@@ -16,13 +16,18 @@ const SCRIPT = fileURLToPath(new URL('reference.py', import.meta.url));
 /** Those that run on every instruction set: plain, depthwise and residual. */
 const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resnet20'];
 
-/** Of these families, by the beginning of their names, only the smallest is measured: the others differ in sizes alone. */
+/**
+ * Of these families, by the beginning of their names, only the smallest is measured, for time's sake: the others differ in
+ * sizes alone. THAW_PARITY=all measures them too.
+ */
 const SMALLEST: Record<string, string> = {
   ...{ convnext: 'convnext_tiny', densenet: 'densenet121', efficientnet: 'efficientnet_b0' },
   ...{ mnasnet: 'mnasnet0_5', mobilenet_v1: 'mobilenet_v1_0_25', mobilenet_v3: 'mobilenet_v3_small' },
   ...{ regnet_x: 'regnet_x_400mf', regnet_y: 'regnet_y_400mf', shufflenet: 'shufflenet_v2_x0_5' },
 };
+const everything = process.env['THAW_PARITY'] === 'all';
 const measured = architectures().filter((name) => {
+  if (everything) return true;
   const family = Object.keys(SMALLEST).find((start) => name.startsWith(start));
   return !family || SMALLEST[family] === name;
 });
@@ -119,6 +124,7 @@ async function inference(
     inputs: { image: shape },
     trainable: [],
     isa,
+    precision: 'fp32',
   });
   const { buffers } = await session.submit('run', { plan: plan.plan, inputs: ['image'] }, [Float32Array.from(batch)]);
   await session.submit('release', { plan: plan.plan });
