@@ -38,10 +38,25 @@ void Plan::bind_memory(Store& store) {
     if (places_[v] == Place::none) pointers_[v] = nullptr;
     if (places_[v] == Place::store) pointers_[v] = store.compute(graph.values[v].name);
   }
+  take_kept(store);
+  for (auto& [v, entry] : kept_) pointers_[v] = entry->data;
+}
+
+// One block for all that is prepared: it is large enough for huge pages, each weight alone often is not, and a forward pass
+// reads most of them once, page after page.
+void Plan::take_kept(Store& store) {
+  const Graph& graph = program().graph;
+  size_t bytes = 0;
+  for (auto& [v, entry] : kept_)
+    if (!entry->data) bytes += padded_bytes(physical_bytes(graph.values[v]));
+  if (bytes == 0) return;
+  const auto block = std::make_shared<Memory>(bytes, store.account());
+  char* next = block->as<char>();
   for (auto& [v, entry] : kept_) {
-    const size_t bytes = physical_bytes(graph.values[v]);
-    if (entry->memory.size() < bytes) entry->memory = Memory(std::max<size_t>(bytes, 64), store.account());
-    pointers_[v] = entry->memory.data();
+    if (entry->data) continue;
+    entry->block = block;
+    entry->data = next;
+    next += padded_bytes(physical_bytes(graph.values[v]));
   }
 }
 

@@ -21,7 +21,8 @@ namespace thaw {
 
 /// A value computed from parameters and states alone, and the versions of the tensors it was computed from.
 struct Prepared {
-  Memory memory;
+  std::shared_ptr<Memory> block;  // that it lies in, with others
+  char* data = nullptr;           // null: not yet
   std::vector<std::string> sources;
   std::vector<uint64_t> versions;
 };
@@ -82,6 +83,7 @@ class Plan {
 
   Json describe_values(const std::vector<ValueId>& values) const;
   void find_any_alignment();
+  void take_kept(Store&);
   void find_segments(const Request& request);
   void lower_nodes();
   void place_buffers();
