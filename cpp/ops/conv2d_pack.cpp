@@ -1,4 +1,5 @@
-// conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them.
+// conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them. A linear
+// layer's [N, K] is packed as a kernel of one tap.
 // Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16", backward (false;
 // true: for conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward stride, padding,
 // dilation: one packed grid per phase, one behind the other.
@@ -17,6 +18,7 @@ namespace {
 Conv2dShape shape_of(const Json& attrs, const Shape& weight) {
   Conv2dShape c;
   c.weight = weight;
+  c.weight.resize(4, 1);
   c.groups = attrs.get("groups", 1);
   c.stride = attrs.get("stride", std::vector<int64_t>{1, 1});
   c.padding = attrs.get("padding", std::vector<int64_t>{0, 0, 0, 0});
@@ -96,7 +98,8 @@ int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
 }
 
 void infer(Infer& infer) {
-  infer.expect_f32(0, 4);
+  infer.expect_f32(0);
+  if (infer.shape(0).size() != 2) infer.expect_f32(0, 4);
   infer.output(DType::f32, {packed_offsets(infer.attrs(), infer.shape(0)).back()});
 }
 

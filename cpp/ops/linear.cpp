@@ -1,5 +1,10 @@
 // linear(x[…,K], weight[N,K], bias?[N]) → […,N]: y = act(x weightᵀ + bias).
 // Attributes (set by passes): activation "none", alpha, approximate; after packing weight_shape [N,K].
+// In bf16 plans the rows and the weights are rounded where no gradient goes through the layer; but not in the last layer,
+// whose scores stay as exact as the features are.
+#include <algorithm>
+
+#include "kernels/linear_bf16.h"
 #include "ops/product.h"
 
 namespace thaw {
@@ -37,8 +42,62 @@ void differentiate_linear(Gradient& g) {
   }
 }
 
+// ---- bf16 -------------------------------------------------------------------------------------------------------
+
+constexpr int64_t kTaskBytes = 512 << 10;  // rounded rows: a part of the second-level cache
+constexpr int64_t kTaskRows = 256;
+constexpr int64_t kTaskWork = 8 << 20;  // multiply-adds that are worth a task
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool takes_bf16(Select& select) {
+  const std::vector<ValueId>& outputs = select.graph().outputs;
+  const bool last = std::find(outputs.begin(), outputs.end(), select.node().outputs[0]) != outputs.end();
+  return select.bf16() && select.inference() && !last;
+}
+
+LinearBf16 cut(int64_t rows, const Shape& weight, int threads) {
+  LinearBf16 a{};
+  a.rows = rows, a.inputs = weight[1], a.outputs = weight[0];
+  a.steps = divide_up(a.inputs, 32), a.panels = divide_up(a.outputs, 32);
+  const int64_t fit = std::clamp<int64_t>(kTaskBytes / linear_bf16_row(a.steps) / 32 * 32, 32, kTaskRows);
+  const int64_t wanted = threads > 1 ? 4 * threads : 1;
+  const int64_t worth = std::max<int64_t>(1, rows * a.inputs * a.outputs / kTaskWork);
+  // Rows are cut first: each such task rounds its rows once.
+  a.row_tasks = std::max(divide_up(rows, fit), std::min({divide_up(rows, 32), wanted, worth}));
+  a.task_rows = divide_up(rows, a.row_tasks);
+  a.row_tasks = divide_up(rows, a.task_rows);
+  const int64_t chunks = std::clamp<int64_t>(std::min(wanted, worth) / a.row_tasks, 1, a.panels);
+  a.task_panels = divide_up(a.panels, chunks);
+  a.tile_rows = divide_up(a.task_rows, divide_up(a.task_rows, 16));
+  return a;
+}
+
+void lower_linear_bf16(Lower& lower, const Shape& weight) {
+  LinearBf16 plan = cut(rows_of(lower.in(0).shape), weight, lower.threads());
+  if (plan.rows == 0 || plan.outputs == 0) return;
+  plan.activation = fused_activation(lower.attrs());
+  plan.alpha = static_cast<float>(lower.attrs().get("alpha", 0.01));
+  const Buffer x = lower.input(0), weights = lower.input(1), bias = lower.input(2), y = lower.output(0);
+  const int64_t tasks = plan.row_tasks * divide_up(plan.panels, plan.task_panels);
+  lower.launch(linear_bf16_kernels(lower.isa()).direct, tasks, static_cast<size_t>(linear_bf16_scratch(plan)),
+               [=](Run& run) {
+                 LinearBf16 a = plan;
+                 a.x = run.f32(x), a.weights = static_cast<const uint16_t*>(run.at(weights));
+                 a.bias = run.f32(bias), a.y = run.f32(y);
+                 return a;
+               });
+}
+
 void select_linear(Select& select) {
   const Shape weight = select.graph().values[select.node().inputs[1]].shape;
+  if (takes_bf16(select)) {
+    const Json form = Json::object().set("form", "bf16").set("groups", 1);
+    const ValueId packed = select.before("conv2d_pack", {select.node().inputs[1]}, form);
+    select.node().inputs[1] = packed;
+    select.node().attrs.set("weight_shape", weight);
+    return select.choose("bf16");
+  }
   const ValueId packed = select.before("linear_pack", {select.node().inputs[1]});
   select.node().inputs[1] = packed;
   select.node().attrs.set("weight_shape", weight);
@@ -47,6 +106,7 @@ void select_linear(Select& select) {
 
 void lower_linear(Lower& lower) {
   const Shape weight = lower.attrs().at("weight_shape").as_ints();
+  if (lower.attrs().at("kernel").as_string() == "bf16") return lower_linear_bf16(lower, weight);
   Product p;
   p.m = rows_of(lower.in(0).shape);
   p.n = weight[0];

@@ -10,7 +10,8 @@ import { coreInfo } from '../../src/native.js';
 const nets: Network[] = [];
 afterEach(() => nets.splice(0).forEach((net) => net.dispose()));
 
-/** A stem, a bottleneck with its shortcut, depthwise and grouped convolutions, squeeze and excite, two joined branches. */
+/** A stem, a bottleneck with its shortcut, depthwise and grouped convolutions, squeeze and excite, two joined branches,
+ * two linear layers. */
 function network(): GraphDescription {
   const g = new GraphBuilder();
   const norm = (name: string, x: string, width: number) => g.batchNorm(name, x, width);
@@ -34,7 +35,8 @@ function network(): GraphDescription {
   const left = g.relu('d.left.relu', g.conv2d('d.left', x, { in: 64, out: 32, kernel: 1 }));
   const right = g.relu('d.right.relu', g.conv2d('d.right', x, { in: 64, out: 48, kernel: 3, padding: 1 }));
   x = g.flatten('flat', g.globalAveragePool('pool', g.concat('d', [left, right])));
-  return g.build([g.linear('fc', x, { in: 80, out: 10 })]);
+  x = g.relu('hidden.relu', g.linear('hidden', x, { in: 80, out: 50 }));
+  return g.build([g.linear('fc', x, { in: 50, out: 10 })]);
 }
 
 const SIDE = 47;
