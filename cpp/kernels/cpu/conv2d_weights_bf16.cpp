@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/micro/tile_sums.h"
 #include "kernels/cpu/micro/transpose_bf16.h"
+#include "kernels/cpu/micro/weights_order.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -233,11 +234,25 @@ void multiply(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const U
 
 // ---- sums into PyTorch's order ------------------------------------------------------------------------------------
 
+// A block all of whose channels belong to all outputs.
+void write_whole_block(const Conv2dWeightsBf16& a, const WeightsOrder& order, int64_t out, int64_t channel,
+                       const float* sums) {
+  alignas(64) float rows[kMostTaps * 1024];
+  transpose_block(sums, a.taps, rows);
+  for (int64_t o = 0; o < smaller(32, a.out_channels - out); ++o) {
+    const char* row = reinterpret_cast<const char*>(rows + column_of(static_cast<int>(o)) * 32);
+    order.row(row, 1024 * sizeof(float), a.dweight + ((out + o) * a.in_channels + channel) * a.taps);
+  }
+}
+
 // One block of input channels of a panel, sums [tap][32 channels][32 columns]; of each output only its own group's
 // channels.
-void write_block(const Conv2dWeightsBf16& a, const Conv2dPanel& panel, int64_t b, const float* sums) {
+void write_block(const Conv2dWeightsBf16& a, const WeightsOrder& order, const Conv2dPanel& panel, int64_t b,
+                 const float* sums) {
   const int64_t group_in = a.in_channels / a.groups, group_out = a.out_channels / a.groups;
   const int64_t channel = (panel.in_block + b) * 32, channels = b + 1 < panel.in_blocks ? 32 : panel.tail;
+  if (a.groups == 1 && channels == 32 && WeightsOrder::fits(a.taps))
+    return write_whole_block(a, order, panel.out_block * 32, channel, sums);
   for (int64_t o = 0; o < smaller(32, a.out_channels - panel.out_block * 32); ++o) {
     const int64_t out = panel.out_block * 32 + o, first = out / group_out * group_in;
     const int64_t begin = larger(first, channel), end = smaller(first + group_in, channel + channels);
@@ -249,9 +264,10 @@ void write_block(const Conv2dWeightsBf16& a, const Conv2dPanel& panel, int64_t b
 }
 
 void write_tile(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const float* sums) {
+  const WeightsOrder order(a.taps);
   for (int64_t p = 0; p < tile.panels; ++p)
     for (int64_t b = 0; b < tile.blocks; ++b, sums += a.taps * 1024)
-      write_block(a, a.panels[tile.panel + p], tile.block + b, sums);
+      write_block(a, order, a.panels[tile.panel + p], tile.block + b, sums);
 }
 
 void weights(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
@@ -277,6 +293,7 @@ void join(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
   const int64_t t = task % a.tile_count, p = task / a.tile_count;
   const Conv2dWeightsTile& tile = a.tiles[t];
   if (p >= tile.panels) return;
+  const WeightsOrder order(a.taps);
   float* total = static_cast<float*>(memory);
   for (int64_t b = 0; b < tile.blocks; ++b) {
     const float* sums = a.partial + t * a.tile_floats + (p * tile.blocks + b) * a.taps * 1024;
@@ -286,7 +303,7 @@ void join(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
         sum = add(sum, load(sums + chunk * a.tile_count * a.tile_floats + i));
       store(total + i, sum);
     }
-    write_block(a, a.panels[tile.panel + p], tile.block + b, total);
+    write_block(a, order, a.panels[tile.panel + p], tile.block + b, total);
   }
 }
 

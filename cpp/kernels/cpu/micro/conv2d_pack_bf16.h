@@ -4,6 +4,7 @@
 // weights) within registers.
 #include "kernels/conv2d.h"
 #include "kernels/cpu/micro/bf16.h"
+#include "kernels/cpu/micro/transpose_dwords.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -22,31 +23,6 @@ THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t
   const __m512i last = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(b, 1));
   _mm512_store_si512(low, _mm512_or_si512(first, _mm512_slli_epi32(other, 16)));
   _mm512_store_si512(high, _mm512_or_si512(second, _mm512_slli_epi32(last, 16)));
-}
-
-// Sixteen lines of sixteen pairs: to[i] becomes pair i of every line.
-THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
-  __m512i r[16], t[16];
-  THAW_FOR (i, 16) r[i] = _mm512_load_si512(lines + i * 32);
-  THAW_FOR (i, 8) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-  // r[4 i + j]: the pairs 4 L + j of the lines 4 i to 4 i + 3, in lane L.
-  THAW_FOR (i, 4) {
-    THAW_FOR (j, 2) {
-      r[4 * i + 2 * j] = _mm512_unpacklo_epi64(t[4 * i + j], t[4 * i + 2 + j]);
-      r[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(t[4 * i + j], t[4 * i + 2 + j]);
-    }
-  }
-  THAW_FOR (j, 4) {
-    const __m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x44), b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xee);
-    const __m512i c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x44), d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xee);
-    _mm512_store_si512(to + (0 + j) * 32, _mm512_shuffle_i32x4(a, c, 0x88));
-    _mm512_store_si512(to + (4 + j) * 32, _mm512_shuffle_i32x4(a, c, 0xdd));
-    _mm512_store_si512(to + (8 + j) * 32, _mm512_shuffle_i32x4(b, d, 0x88));
-    _mm512_store_si512(to + (12 + j) * 32, _mm512_shuffle_i32x4(b, d, 0xdd));
-  }
 }
 
 // How the weights of 32 columns, [column][tap], are sorted by tap: word k of a tap's line is word (tap + k * taps) % 32 of
@@ -99,12 +75,6 @@ THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t
     low[2 * i] = even[i], low[2 * i + 1] = odd[i];
     high[2 * i] = even[16 + i], high[2 * i + 1] = odd[16 + i];
   }
-}
-
-THAW_INLINE void transpose_pairs(const uint16_t* lines, uint16_t* to) {
-  for (int i = 0; i < 16; ++i)
-    for (int line = 0; line < 16; ++line)
-      for (int e = 0; e < 2; ++e) to[i * 32 + line * 2 + e] = lines[line * 32 + 2 * i + e];
 }
 
 #endif
@@ -182,8 +152,8 @@ void pack(const Conv2dPack& a, int64_t task, void*) {
         if (a.transposed) {
           for (int i = 0; i < 16; ++i) store_pairs(lines + i * 64, lines + i * 64 + 32, to + i * 32, to + 512 + i * 32);
         } else {
-          transpose_pairs(lines, to);
-          transpose_pairs(lines + 512, to + 512);
+          transpose_dwords(lines, 64, to, 64);
+          transpose_dwords(lines + 512, 64, to + 512, 64);
         }
       }
     }
