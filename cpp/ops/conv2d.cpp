@@ -50,7 +50,7 @@ void differentiate(Gradient& g) {
 
 void layout(const Graph&, const Node& node, Layouts& layouts) {
   const Layout pictures = conv2d_layout(node);
-  layouts.inputs[0] = node.attrs.at("kernel").as_string() == "narrow_bf16" ? Layout::plain : pictures;
+  layouts.inputs[0] = node.attrs.at("kernel").as_string().starts_with("narrow") ? Layout::plain : pictures;
   layouts.outputs[0] = pictures;
   if (node.inputs.size() > 3) layouts.inputs[3] = pictures;
 }
@@ -121,6 +121,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   const std::string& form = lower.attrs().at("kernel").as_string();
   if (form == "bf16") lower_bf16(lower, problem, operands);
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
+  else if (form == "narrow") lower_narrow(lower, problem, operands);
   else if (form == "winograd") lower_winograd(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }

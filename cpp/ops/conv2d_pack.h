@@ -43,6 +43,11 @@ bool fits_narrow(const Conv2dShape&);
 int64_t narrow_words(const Conv2dShape&);
 void lower_narrow_pack(Lower&, const Conv2dShape&);
 
+// ops/conv2d_narrow.cpp
+/// Is the node's convolution, forward and in f32, computed from plain pictures of few channels? Records why not.
+bool takes_narrow(Select&, const Conv2dShape&);
+void lower_narrow(Lower&, const GridProblem&, const GridOperands&);
+
 // ops/conv2d_weights_bf16.cpp
 /// `narrow`: x of up to four channels in plain layout.
 void lower_weights_bf16(Lower&, const Conv2dShape&, bool narrow);

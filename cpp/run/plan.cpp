@@ -29,7 +29,7 @@ void Plan::find_any_alignment() {
   const Graph& graph = program().graph;
   const auto takes_any = [&](const Node& node) {
     const std::string_view op = node.op->name;
-    return op == "reorder" || (op == "conv2d" && node.attrs.at("kernel").as_string() == "narrow_bf16");
+    return op == "reorder" || (op == "conv2d" && node.attrs.at("kernel").as_string().starts_with("narrow"));
   };
   const auto readers = graph.readers();
   for (ValueId v : program().inputs) {

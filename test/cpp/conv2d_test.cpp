@@ -50,6 +50,15 @@ void strides_and_padding() {
   verify({2, 4, 1, 30, 6, 1, 9, {1, 1}, {0, 4, 0, 4}});
 }
 
+/// Read as they come, row by row.
+void few_channels() {
+  verify({2, 3, 9, 9, 70, 3, 3, {3, 3}, {1, 1, 1, 1}});
+  verify({1, 4, 20, 37, 8, 3, 3, {2, 2}, {2, 3, 4, 1}, {3, 2}});
+  verify({1, 2, 3, 4, 20, 3, 3, {1, 1}, {7, 8, 5, 6}});
+  verify({3, 1, 50, 30, 33, 5, 4, {1, 4}, {0, 3, 2, 0}, {2, 1}, 1, false});
+  verify({2, 4, 70, 19, 40, 1, 1, {2, 3}});
+}
+
 void small_pictures() {
   for (const int64_t size : {1, 2, 4, 7, 8})
     for (const int64_t pictures : {1, 3, 5, 9}) {
@@ -137,6 +146,7 @@ void fused() {
   const char* const kinds[] = {"none",         "relu", "relu6",   "leaky_relu", "hard_swish",
                                "hard_sigmoid", "silu", "sigmoid", "tanh",       "gelu"};
   for (const Conv& c : {Conv{2, 40, 5, 6, 20, 3, 3, {1, 1}, {1, 1, 1, 1}}, Conv{1, 600, 5, 6, 40, 1, 1},
+                        Conv{2, 3, 17, 31, 40, 5, 5, {2, 2}, {2, 2, 2, 2}},
                         Conv{1, 20, 9, 12, 20, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 20}})
     for (const char* kind : kinds)
       for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
@@ -249,6 +259,7 @@ void errors() {
 int main() {
   channels();
   strides_and_padding();
+  few_channels();
   small_pictures();
   groups();
   batches();

@@ -97,11 +97,12 @@ void shapes() {
 
 void choice() {
   for (const Conv& c : {Conv{2, 40, 1, 1, 36, 3, 3, {1, 1}, kOne}, Conv{2, 40, 3, 5, 36, 3, 3, {1, 1}, kOne},
-                        Conv{1, 3, 20, 20, 36, 3, 3, {1, 1}, kOne}, Conv{1, 40, 20, 20, 36, 3, 3, {2, 1}, kOne},
+                        Conv{1, 40, 20, 20, 2, 3, 3, {1, 1}, kOne}, Conv{1, 40, 20, 20, 36, 3, 3, {2, 1}, kOne},
                         Conv{1, 40, 20, 20, 36, 3, 3, {1, 1}, kOne, {2, 1}},
                         Conv{1, 40, 20, 20, 36, 3, 3, {1, 1}, kOne, {1, 1}, 4},
                         Conv{1, 40, 20, 20, 36, 3, 5, {1, 1}, kOne}})
     expect_kernel(c, "direct", Isa::scalar);
+  expect_kernel({1, 4, 20, 20, 36, 3, 3, {1, 1}, kOne}, "narrow", Isa::scalar);
   const Conv fits{1, 40, 20, 20, 36, 3, 3, {1, 1}, kOne};
   for (const Mode mode : {Mode::run, Mode::embed, Mode::head})
     CHECK(kernel_of(fits, Isa::scalar, mode).first == "winograd");

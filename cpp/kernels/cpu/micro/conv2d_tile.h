@@ -113,18 +113,18 @@ THAW_NOINLINE void conv2d_tile(const Conv2dTile& t) {
 using Conv2dTileFunction = void (*)(const Conv2dTile&);
 
 // The instances by vectors - 1 and pixels - 1.
-#define THAW_TILES_2(N) conv2d_tile<1, N>, conv2d_tile<2, N>
-#define THAW_TILES_6(N) THAW_TILES_2(N), conv2d_tile<3, N>, conv2d_tile<4, N>, conv2d_tile<5, N>, conv2d_tile<6, N>
-#define THAW_TILES_14(N)                                                                                            \
-  THAW_TILES_6(N), conv2d_tile<7, N>, conv2d_tile<8, N>, conv2d_tile<9, N>, conv2d_tile<10, N>, conv2d_tile<11, N>, \
-      conv2d_tile<12, N>, conv2d_tile<13, N>, conv2d_tile<14, N>
+#define THAW_TILES_2(F, N) F<1, N>, F<2, N>
+#define THAW_TILES_6(F, N) THAW_TILES_2(F, N), F<3, N>, F<4, N>, F<5, N>, F<6, N>
+#define THAW_TILES_14(F, N) \
+  THAW_TILES_6(F, N), F<7, N>, F<8, N>, F<9, N>, F<10, N>, F<11, N>, F<12, N>, F<13, N>, F<14, N>
 #if defined(THAW_ISA_avx512)
-static const Conv2dTileFunction conv2d_tiles[2][14] = {{THAW_TILES_14(1)}, {THAW_TILES_14(2)}};
+#define THAW_TILES(F) {{THAW_TILES_14(F, 1)}, {THAW_TILES_14(F, 2)}}
 #elif defined(THAW_ISA_avx2)
-static const Conv2dTileFunction conv2d_tiles[1][6] = {{THAW_TILES_6(1)}};
+#define THAW_TILES(F) {{THAW_TILES_6(F, 1)}}
 #else
-static const Conv2dTileFunction conv2d_tiles[1][2] = {{THAW_TILES_2(1)}};
+#define THAW_TILES(F) {{THAW_TILES_2(F, 1)}}
 #endif
+static const Conv2dTileFunction conv2d_tiles[kPanelVectors][kTilePixels] = THAW_TILES(conv2d_tile);
 
 }  // namespace
 }  // namespace THAW_ISA
