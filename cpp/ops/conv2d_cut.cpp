@@ -1,9 +1,10 @@
-// The cut of a convolution into bands and tasks. It follows from shapes alone. Bands and tasks do not change the results:
+// The cut of a convolution into bands and tasks. It follows from shapes, threads and cache; it changes no results:
 // every output is summed in one order (kernels/cpu/micro/conv2d_tile.h), in chunks of input blocks that follow from the
 // kernel's size and the instruction set.
 #include <algorithm>
 
 #include "ops/conv2d_geometry.h"
+#include "run/pool.h"
 
 namespace thaw {
 
@@ -210,7 +211,9 @@ static double direct_cost(double points, int64_t vectors) {
 static double bf16_cost(double points, int64_t) { return std::max(points, 8.0) + 2.0; }
 
 Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
-  return {{kernels.panel_vectors}, kernels.tile_pixels, 384 << 10, 8 << 20, 8, direct_cost};
+  // The more bands a task has, the fewer times it reads the weights.
+  const int64_t bands = std::max<int64_t>(384 << 10, static_cast<int64_t>(second_level_cache() / 2));
+  return {{kernels.panel_vectors}, kernels.tile_pixels, bands, 8 << 20, 8, direct_cost};
 }
 
 const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 12 << 20, 2, bf16_cost};
