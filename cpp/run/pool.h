@@ -1,7 +1,7 @@
 #pragma once
 // The one thread pool of the process. A region of tasks runs on the calling thread and on workers; tasks are claimed
 // through an atomic counter, so who runs a task is open and what it computes must not depend on that.
-// Idle workers spin for about 50 microseconds and then sleep. The pool is never destroyed: the process may exit while
+// Idle workers spin for about 300 microseconds, longer than most launches that have a single task, and then sleep. The pool is never destroyed: the process may exit while
 // it works.
 #include <cstddef>
 #include <cstdint>

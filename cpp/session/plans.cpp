@@ -1,10 +1,12 @@
 // The commands compile, run and release. What they take and answer is described in src/native.ts.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 
 #include "ops/op.h"
 #include "run/plan.h"
+#include "run/pool.h"
 #include "session/cached_rows.h"
 #include "session/session.h"
 #include "session/update.h"
@@ -93,17 +95,26 @@ void check_losses(const std::vector<double>& losses) {
       fail_expected("ERR_LOSS_NOT_FINITE", "a finite number", "the loss", std::isnan(loss) ? "NaN" : "infinity");
 }
 
-void reply_value(Reply& reply, Json& list, const Plan& plan, ValueId v, const std::string& name) {
+// By all threads: most of the time is the system's, who clears the new pages.
+void copy(void* to, const void* from, size_t bytes, int threads) {
+  constexpr size_t kPart = size_t{1} << 20;
+  Pool::shared().parallel(static_cast<int64_t>((bytes + kPart - 1) / kPart), 0, [=](int64_t part, void*) {
+    const size_t at = static_cast<size_t>(part) * kPart;
+    std::memcpy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, std::min(kPart, bytes - at));
+  }, threads);
+}
+
+void reply_value(Reply& reply, Json& list, const Plan& plan, ValueId v, const std::string& name, int threads) {
   const Value& value = plan.value(v);
   Json row = Json::object();
   row.set("name", name).set("dtype", dtype_name(value.dtype)).set("shape", value.shape);
   list.push(std::move(row));
   Memory memory(physical_bytes(value));
-  std::memcpy(memory.data(), plan.result(v), physical_bytes(value));
+  copy(memory.data(), plan.result(v), physical_bytes(value), threads);
   reply.buffers.emplace_back(std::move(memory));
 }
 
-void reply_outputs(Reply& reply, const Plan& plan, const Json& json) {
+void reply_outputs(Reply& reply, const Plan& plan, const Json& json, int threads) {
   Json outputs = Json::array();
   const Json* wanted = json.find("outputs");
   const Json described = plan.describe_outputs();
@@ -113,7 +124,7 @@ void reply_outputs(Reply& reply, const Plan& plan, const Json& json) {
       bool asked = !wanted;
       if (wanted)
         for (const std::string& w : wanted->as_strings()) asked |= w == name;
-      if (asked) reply_value(reply, outputs, plan, plan.program().graph.outputs[i], name);
+      if (asked) reply_value(reply, outputs, plan, plan.program().graph.outputs[i], name, threads);
     }
   reply.json.set("outputs", std::move(outputs));
 }
@@ -145,7 +156,7 @@ Reply command_run(Session& session, const Json& json, Buffers& buffers, JobConte
   for (double loss : losses) loss_list.push(loss);
   reply.json.set("losses", std::move(loss_list));
   if (const Json* write = json.find("cacheWrite")) reply.json.set("cached", write_cache(session, plan, *write));
-  reply_outputs(reply, plan, json);
+  reply_outputs(reply, plan, json, context.threads);
   if (const Json* wanted = json.find("gradients")) reply_gradients(reply, plan, *wanted);
   if (const Json* update = json.find("update")) {
     const auto begun = std::chrono::steady_clock::now();
