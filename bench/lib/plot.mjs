@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const SHARES = new Set(['P10']);
 const FEWEST = 0.5;
 const MOST = 16;
-const LEFT = 430;
+const LEFT = 480;
 const WIDTH = 520;
 const ROW = 22;
 const TOP = 46;
