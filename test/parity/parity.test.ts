@@ -21,7 +21,7 @@ const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resne
  * sizes alone. THAW_PARITY=all measures them too.
  */
 const SMALLEST: Record<string, string> = {
-  ...{ convnext: 'convnext_tiny', densenet: 'densenet121', efficientnet: 'efficientnet_b0' },
+  ...{ convnext: 'convnext_tiny', darknet: 'darknet19', densenet: 'densenet121', efficientnet: 'efficientnet_b0' },
   ...{ mnasnet: 'mnasnet0_5', mobilenet_v1: 'mobilenet_v1_0_25', mobilenet_v3: 'mobilenet_v3_small' },
   ...{ regnet_x: 'regnet_x_400mf', regnet_y: 'regnet_y_400mf', shufflenet: 'shufflenet_v2_x0_5' },
 };
