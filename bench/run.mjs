@@ -35,7 +35,9 @@ function chosen() {
   const odd = wanted.find((name) => !cases.some((one) => one.name === name));
   if (odd)
     throw new Error(`expected 'layers' or cases among ${cases.map(({ name }) => name).join(', ')}, received ${odd}`);
-  return wanted.length > 0 ? cases.filter(({ name }) => wanted.includes(name)) : cases.filter(({ onlyNamed }) => !onlyNamed);
+  return wanted.length > 0
+    ? cases.filter(({ name }) => wanted.includes(name))
+    : cases.filter(({ onlyNamed }) => !onlyNamed);
 }
 
 async function main() {
