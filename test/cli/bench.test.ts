@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { create } from '../../src/index.js';
+import { sharedPath } from '../shared.js';
 import { json, thaw } from './thaw.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'thaw-bench-'));
@@ -55,6 +56,13 @@ describe('thaw bench', () => {
     ]);
     expect(code).toBe(0);
     expect(out).toMatch(/^cifar_resnet20, forward, 1 x 3 x 32 x 32, bf16 on \w+, threads \d+: [\d.]+ pictures\/s\n/);
+  });
+
+  const body = sharedPath('weights', 'mobilenetv2-body-onnx', 'mobilenetv2-body.onnx');
+  it.skipIf(!body)('refuses to train the head of a network that has none', async () => {
+    const { code, error } = await thaw(['bench', '--net', body!, '--mode', 'head', '--batch', '1']);
+    expect(code).toBe(1);
+    expect(error).toContain('ERR_HEAD');
   });
 
   it('leaves the step that trains the head alone faster than the one that trains all', async () => {

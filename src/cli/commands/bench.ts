@@ -124,11 +124,18 @@ function training(
   batch: number,
   signal: AbortSignal,
 ): (seed: number) => Promise<unknown> {
-  if (mode === 'head') net.freeze().unfreeze(`${net.head.classifier}*`);
+  if (mode === 'head') unfreezeHead(net);
   else net.unfreeze();
   const update = { optimizer: 'sgd', learningRate: 1e-3, momentum: 0.9 } as const;
   const all = { ...inputs, target: target(net, batch) };
   return (seed) => net.step(all, { update, seed, signal });
+}
+
+function unfreezeHead(net: Network): void {
+  const { classifier } = net.head;
+  if (!classifier)
+    throw new ThawError('ERR_HEAD', `expected a network with a last layer for --mode head, received '${net.name}'`);
+  net.freeze().unfreeze(`${classifier}.*`);
 }
 
 function target(net: Network, batch: number): Tensor {
