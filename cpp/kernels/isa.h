@@ -8,15 +8,19 @@
 
 namespace thaw {
 
-/// amx is avx512 with the tiles of AMX for products in bf16.
-enum class Isa : uint8_t { scalar, avx2, avx512, amx };
+/// amx is avx512 with the tiles of AMX for products in bf16. cuda is a GPU: the same tables, in a binary of their own
+/// (run/device.h), whose entries launch all tasks at once on the device's memory.
+enum class Isa : uint8_t { scalar, avx2, avx512, amx, cuda };
+/// The processor's.
 constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
 
 const char* isa_name(Isa);
 /// The best instruction set that processor, operating system and THAW_MAX_ISA allow. Fixed at first use.
 Isa best_isa();
-/// Every instruction set this machine can run, the best first.
+/// Can this machine run that instruction set?
 bool isa_usable(Isa);
+/// The table of that name in the binary for GPUs. Throws ERR_INTERNAL where it has none.
+const void* gpu_table(const char* name);
 
 // THAW_KERNELS(Type, name): declares the function tables `scalar::name`, `avx2::name`, `avx512::name` (each defined by
 // kernels/cpu/<stem>.cpp, which is compiled once per instruction set inside `namespace thaw { namespace THAW_ISA {`),
@@ -27,14 +31,20 @@ bool isa_usable(Isa);
   namespace scalar { extern const Type name; }           \
   namespace avx2 { extern const Type name; }             \
   namespace avx512 { extern const Type name; }           \
+  namespace cuda { extern const Type name; }             \
   inline const Type& name##_kernels(Isa isa) {           \
+    if (isa == Isa::cuda) return *static_cast<const Type*>(gpu_table(#name)); \
     if (isa >= Isa::avx512) return avx512::name;         \
     return isa == Isa::avx2 ? avx2::name : scalar::name; \
   }
 #else
 #define THAW_KERNELS(Type, name)                         \
   namespace scalar { extern const Type name; }           \
-  inline const Type& name##_kernels(Isa) { return scalar::name; }
+  namespace cuda { extern const Type name; }             \
+  inline const Type& name##_kernels(Isa isa) {           \
+    if (isa == Isa::cuda) return *static_cast<const Type*>(gpu_table(#name)); \
+    return scalar::name;                                 \
+  }
 #endif
 
 #ifdef THAW_HAS_AMX
@@ -43,7 +53,9 @@ bool isa_usable(Isa);
   namespace avx2 { extern const Type name; }             \
   namespace avx512 { extern const Type name; }           \
   namespace amx { extern const Type name; }              \
+  namespace cuda { extern const Type name; }             \
   inline const Type& name##_kernels(Isa isa) {           \
+    if (isa == Isa::cuda) return *static_cast<const Type*>(gpu_table(#name)); \
     if (isa == Isa::amx) return amx::name;               \
     if (isa == Isa::avx512) return avx512::name;         \
     return isa == Isa::avx2 ? avx2::name : scalar::name; \
