@@ -87,7 +87,7 @@ struct Layouts {
   std::vector<Layout> outputs;
 };
 
-/// A place in memory while a plan runs: a value's, or a workspace of one node.
+/// A place in memory while a plan runs: a value's, or one of a node's own (a workspace, a table).
 using Buffer = int32_t;
 
 /// Lowering: turns a node into launches. Pointers are resolved at run time by Run::at.
@@ -106,9 +106,18 @@ class Lower {
   Buffer output(size_t i) const { return node().outputs[i]; }
   /// Memory that lives while this node runs (64-byte aligned, not cleared).
   virtual Buffer workspace(size_t bytes) = 0;
+  /// Numbers that kernels read and no run changes (offsets, windows), where kernels can reach them.
+  virtual Buffer table(const void* data, size_t bytes) = 0;
+  template <class T>
+  Buffer table(const std::vector<T>& numbers) {
+    return table(numbers.data(), numbers.size() * sizeof(T));
+  }
   /// Threads that share the tasks of a launch: a hint for cuts that change no bits.
   virtual int threads() const { return 1; }
   virtual void add(std::function<void(Run&)> step) = 0;
+  /// Looks at what launches left in `reads` (by Run::fetch) and throws where it is wrong: right after them, or on a GPU
+  /// at the end of the run.
+  virtual void check(const std::vector<Buffer>& reads, std::function<void(Run&)> look) = 0;
   /// Said before a launch whose tasks ask for so many bytes.
   virtual void announce(size_t scratch) { (void)scratch; }
 
@@ -118,8 +127,10 @@ class Lower {
   template <class Args, class Fill>
   void launch(void (*kernel)(const Args&, int64_t task, void* scratch), int64_t tasks, size_t scratch, Fill fill) {
     announce(scratch);
-    add([=](Run& run) {
+    add([=, gpu = isa() == Isa::cuda](Run& run) {
       const Args args = fill(run);
+      // A GPU's entry launches all tasks (kernels/cuda).
+      if (gpu) return kernel(args, tasks, nullptr);
       run.parallel(tasks, scratch, [&](int64_t task, void* memory) { kernel(args, task, memory); });
     });
   }

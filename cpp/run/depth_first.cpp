@@ -222,7 +222,8 @@ void Segment::run_group(const Size& size, int64_t begin, const std::vector<void*
   const size_t values = local_.size();
   std::vector<void*> mine(size.lowered->buffers());
   for (size_t v = 0; v < mine.size(); ++v) {
-    if (v >= values || local_[v]) mine[v] = memory + size.offsets[v];
+    if (size.lowered->is_table(v)) mine[v] = size.lowered->extras[v - values].table.data();
+    else if (v >= values || local_[v]) mine[v] = memory + size.offsets[v];
     else if (pointers[v]) mine[v] = static_cast<char*>(pointers[v]) + static_cast<size_t>(begin) * row_bytes_[v];
   }
   GroupRun run(std::move(mine), random, memory + bytes_ - padded_bytes(scratch_), scratch_);

@@ -33,7 +33,8 @@ void check_binding(const Value& value, const Plan::Binding& input) {
 void Plan::bind_memory(Store& store) {
   const Graph& graph = program().graph;
   char* arena = Arena::shared().memory(arena_bytes_);
-  for (size_t b = 0; b < pointers_.size(); ++b) pointers_[b] = arena + offsets_[b];
+  for (size_t b = 0; b < pointers_.size(); ++b)
+    pointers_[b] = whole_.is_table(b) ? whole_.extras[b - places_.size()].table.data() : arena + offsets_[b];
   for (size_t v = 0; v < places_.size(); ++v) {
     if (places_[v] == Place::none) pointers_[v] = nullptr;
     if (places_[v] == Place::store) pointers_[v] = store.compute(graph.values[v].name);

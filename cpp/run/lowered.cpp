@@ -1,6 +1,7 @@
 #include "run/lowered.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "ops/op.h"
 
@@ -16,9 +17,19 @@ class Lowerer final : public Lower {
   const Node& node() const override { return graph().nodes[n_]; }
   Isa isa() const override { return lowered_.program.isa; }
   Buffer workspace(size_t bytes) override {
-    lowered_.workspace_bytes.push_back(bytes);
-    lowered_.workspace_node.push_back(static_cast<NodeId>(n_));
+    lowered_.extras.push_back({bytes, static_cast<NodeId>(n_), Memory()});
     return static_cast<Buffer>(lowered_.buffers()) - 1;
+  }
+  Buffer table(const void* data, size_t bytes) override {
+    Memory memory(bytes);
+    if (bytes > 0) std::memcpy(memory.data(), data, bytes);
+    lowered_.extras.push_back({bytes, static_cast<NodeId>(n_), std::move(memory)});
+    return static_cast<Buffer>(lowered_.buffers()) - 1;
+  }
+  void check(const std::vector<Buffer>& reads, std::function<void(Run&)> look) override {
+    if (isa() != Isa::cuda) return add(std::move(look));
+    lowered_.checks.push_back(std::move(look));
+    lowered_.checked.insert(reads.begin(), reads.end());
   }
   int threads() const override { return lowered_.threads; }
   void announce(size_t scratch) override { lowered_.scratch = std::max(lowered_.scratch, scratch); }
@@ -49,7 +60,7 @@ std::vector<Interval> Lowered::intervals(const std::function<bool(ValueId)>& wan
     for (ValueId v : graph.nodes[n].inputs)
       if (v != kNone) last[v] = n;
   for (size_t v = 0; v < last.size(); ++v)
-    if (leaves_graph(graph, static_cast<ValueId>(v))) last[v] = end;
+    if (leaves_graph(graph, static_cast<ValueId>(v)) || checked.count(static_cast<int32_t>(v))) last[v] = end;
   for (const ParameterGradient& g : program.gradients) {
     last[g.value] = end;
     if (g.indices != kNone) last[g.indices] = end;
@@ -62,10 +73,11 @@ std::vector<Interval> Lowered::intervals(const std::function<bool(ValueId)>& wan
     const int first = value.role == Role::input ? -1 : value.producer;
     result.push_back({static_cast<int32_t>(v), padded_bytes(physical_bytes(value)), first, std::max(last[v], first)});
   }
-  for (size_t w = 0; w < workspace_bytes.size(); ++w) {
-    const NodeId n = workspace_node[w];
-    if (wanted_node(n))
-      result.push_back({static_cast<int32_t>(graph.values.size() + w), padded_bytes(workspace_bytes[w]), n, n});
+  for (size_t e = 0; e < extras.size(); ++e) {
+    const Extra& extra = extras[e];
+    const auto buffer = static_cast<int32_t>(graph.values.size() + e);
+    if (extra.table.empty() && wanted_node(extra.node))
+      result.push_back({buffer, padded_bytes(extra.bytes), extra.node, checked.count(buffer) ? end : extra.node});
   }
   return result;
 }

@@ -1,10 +1,12 @@
 #pragma once
 // A program with the launches of its nodes and the workspaces that these ask for.
 #include <functional>
+#include <set>
 #include <vector>
 
 #include "compile/compile.h"
 #include "run/arena.h"
+#include "run/memory.h"
 #include "run/run.h"
 
 namespace thaw {
@@ -16,7 +18,11 @@ struct Lowered {
   Lowered(Program program, int threads);
   /// Adds the launches of node n.
   void lower(size_t n);
-  size_t buffers() const { return program.graph.values.size() + workspace_bytes.size(); }
+  size_t buffers() const { return program.graph.values.size() + extras.size(); }
+  /// Is this buffer a table?
+  bool is_table(size_t buffer) const {
+    return buffer >= program.graph.values.size() && !extras[buffer - program.graph.values.size()].table.empty();
+  }
 
   /// The time, in nodes, during which each value that `wanted` names and each workspace of those nodes needs memory.
   /// What leaves the program lives to its end.
@@ -26,8 +32,15 @@ struct Lowered {
   Program program;
   int threads;
   std::vector<std::vector<Step>> steps;  // per node
-  std::vector<size_t> workspace_bytes;   // buffers beyond the values
-  std::vector<NodeId> workspace_node;
+  /// Buffers beyond the values: workspaces, and tables, which hold their numbers.
+  struct Extra {
+    size_t bytes = 0;
+    NodeId node = kNone;
+    Memory table;
+  };
+  std::vector<Extra> extras;
+  std::vector<Step> checks;              // of a GPU: after all launches
+  std::set<int32_t> checked;             // what they read lives to the end
   size_t scratch = 0;  // most bytes that a task of a launch asks for
 };
 

@@ -221,7 +221,7 @@ Json Plan::describe() const {
     trained.push_back(g.parameter);
   }
   for (ValueId v : program().cut) cut_bytes += cached_bytes(v);
-  for (size_t bytes : whole_.workspace_bytes) workspace = std::max(workspace, bytes);
+  for (const Lowered::Extra& extra : whole_.extras) workspace = std::max(workspace, extra.bytes);
   Json bytes = Json::object(), declined = Json::array();
   bytes.set("arena", static_cast<int64_t>(arena_bytes_ + thread_bytes_)).set("prepared", static_cast<int64_t>(kept_bytes_));
   bytes.set("gradients", static_cast<int64_t>(gradient_bytes)).set("workspace", static_cast<int64_t>(workspace));

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace thaw {
@@ -24,6 +25,10 @@ class Run {
   virtual void* at(int32_t buffer) const = 0;
   float* f32(int32_t buffer) const { return static_cast<float*>(at(buffer)); }
   virtual const RandomState& random() const = 0;
+  /// Copies bytes of a buffer to the host, once all launches before have written them.
+  virtual void fetch(void* to, int32_t buffer, size_t offset, size_t bytes) const {
+    std::memcpy(to, static_cast<const char*>(at(buffer)) + offset, bytes);
+  }
 
   /// Calls body(task, scratch) for task = 0 … tasks-1 on the pool's threads, in any order, and returns when all are done.
   template <class Body>
