@@ -12,6 +12,7 @@
 
 #include "graph/graph.h"
 #include "kernels/isa.h"
+#include "run/gpu.h"
 
 namespace thaw {
 
@@ -40,6 +41,7 @@ struct Request {
   std::vector<std::string> outputs;               // default: the graph's
   Isa isa = best_isa();
   Precision precision = Precision::fp32;
+  int device = kHost;  // with Isa::cuda: the GPU
 };
 
 /// The gradient of one trainable parameter: dense, or rows of its first dimension at `indices`.

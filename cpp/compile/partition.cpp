@@ -177,7 +177,7 @@ Mode mode_from(const std::string& name) {
 }
 
 Precision precision_from(const std::string& name, Isa isa) {
-  if (name == "auto") return isa == Isa::amx ? Precision::bf16 : Precision::fp32;
+  if (name == "auto") return isa >= Isa::amx ? Precision::bf16 : Precision::fp32;
   if (name == "fp32") return Precision::fp32;
   if (name == "bf16") return Precision::bf16;
   fail_expected("ERR_REQUEST", "auto, fp32 or bf16", "precision", "'" + name + "'");

@@ -102,6 +102,8 @@ Isa capped(Isa found) {
 
 const char* isa_name(Isa isa) {
   switch (isa) {
+    case Isa::cuda:
+      return "cuda";
     case Isa::amx:
       return "amx";
     case Isa::avx512:

@@ -59,7 +59,7 @@ void lower(Lower& low) {
     a.y = run.at(y);
     a.key = stream_key(random.seed, hash);
     a.epoch = random.epoch;
-    a.samples = static_cast<int64_t>(random.samples.size()) >= a.rows ? random.samples.data() : nullptr;
+    a.samples = static_cast<int64_t>(random.samples.size()) >= a.rows ? run.samples() : nullptr;
     return a;
   });
 }

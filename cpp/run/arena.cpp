@@ -1,13 +1,19 @@
 #include "run/arena.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <numeric>
 
 namespace thaw {
 
-Arena& Arena::shared() {
+Arena& Arena::of(int device) {
   // Never destroyed: a job may run while the process exits.
-  static Arena* arena = new Arena;
+  static auto* arenas = new std::map<int, std::unique_ptr<Arena>>;
+  static std::mutex finding;
+  const std::lock_guard<std::mutex> lock(finding);
+  std::unique_ptr<Arena>& arena = (*arenas)[device];
+  if (!arena) arena.reset(new Arena(device));
   return *arena;
 }
 
@@ -30,7 +36,7 @@ char* Arena::memory(size_t bytes) {
   // Smaller than half of it being wanted: give the rest back.
   if (memory_.size() < bytes || memory_.size() / 2 > largest) {
     memory_ = Memory();
-    memory_ = Memory(std::max<size_t>(largest, 64));
+    memory_ = take(std::max<size_t>(largest, 64));
   }
   return memory_.as<char>();
 }

@@ -1,6 +1,6 @@
 #pragma once
-// One arena for all plans of the process: runs happen one at a time, so they can share their memory. It is as large as
-// the largest plan that exists.
+// One arena for all plans of the process, and one for each GPU: runs happen one at a time, so they can share their
+// memory. It is as large as the largest plan that exists.
 #include <cstddef>
 #include <mutex>
 #include <set>
@@ -12,13 +12,18 @@ namespace thaw {
 
 class Arena {
  public:
-  static Arena& shared();
+  /// kHost or a GPU.
+  static Arena& of(int device);
   void reserve(size_t bytes);
   void release(size_t bytes);
   /// At least `bytes`, for the run in progress. Called from the compute lane only.
   char* memory(size_t bytes);
 
  private:
+  explicit Arena(int device) : device_(device) {}
+  Memory take(size_t bytes) const { return device_ == kHost ? Memory(bytes) : Memory::on_gpu(bytes); }
+
+  const int device_;
   std::mutex mutex_;
   std::multiset<size_t> wanted_;
   Memory memory_;

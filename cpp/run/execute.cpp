@@ -10,12 +10,24 @@ namespace thaw {
 
 class Plan::Execution final : public PoolRun {
  public:
-  Execution(const std::vector<void*>& pointers, const RandomState& random, const JobContext& context)
-      : PoolRun(context, random), pointers_(pointers) {}
-  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : pointers_[buffer]; }
+  Execution(const Plan& plan, const RandomState& random, const JobContext& context)
+      : PoolRun(context, random), plan_(plan) {}
+  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : plan_.pointers_[buffer]; }
+  const int64_t* samples() const override {
+    return plan_.on_gpu() ? plan_.samples_.as<int64_t>() : PoolRun::samples();
+  }
+  void fetch(void* to, int32_t buffer, size_t offset, size_t bytes) const override {
+    copy_out(plan_.on_gpu(), to, static_cast<const char*>(at(buffer)) + offset, bytes);
+  }
+
+ protected:
+  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*), const void* body) override {
+    if (plan_.on_gpu()) fail_expected("ERR_INTERNAL", "a launch on the GPU", "a node", "tasks for the processor");
+    PoolRun::parallel_erased(tasks, scratch, call, body);
+  }
 
  private:
-  const std::vector<void*>& pointers_;
+  const Plan& plan_;
 };
 
 namespace {
@@ -32,15 +44,43 @@ void check_binding(const Value& value, const Plan::Binding& input) {
 
 void Plan::bind_memory(Store& store) {
   const Graph& graph = program().graph;
-  char* arena = Arena::shared().memory(arena_bytes_);
+  char* arena = Arena::of(device_).memory(arena_bytes_);
   for (size_t b = 0; b < pointers_.size(); ++b)
     pointers_[b] = whole_.is_table(b) ? whole_.extras[b - places_.size()].table.data() : arena + offsets_[b];
   for (size_t v = 0; v < places_.size(); ++v) {
     if (places_[v] == Place::none) pointers_[v] = nullptr;
-    if (places_[v] == Place::store) pointers_[v] = store.compute(graph.values[v].name);
+    if (places_[v] != Place::store) continue;
+    const std::string& name = graph.values[v].name;
+    pointers_[v] = on_gpu() ? store.on_gpu(name) : store.compute(name);
   }
+  if (on_gpu()) bind_tables();
   take_kept(store);
   for (auto& [v, entry] : kept_) pointers_[v] = entry->data;
+}
+
+void Plan::bind_tables() {
+  const size_t values = places_.size();
+  const bool fresh = tables_.empty();
+  if (fresh) {
+    size_t bytes = 0;
+    for (const Lowered::Extra& extra : whole_.extras)
+      if (!extra.table.empty()) bytes += padded_bytes(extra.bytes);
+    tables_ = Memory::on_gpu(bytes);
+  }
+  char* next = tables_.as<char>();
+  for (size_t e = 0; e < whole_.extras.size(); ++e) {
+    const Lowered::Extra& extra = whole_.extras[e];
+    if (extra.table.empty()) continue;
+    if (fresh && extra.bytes > 0) copy_in(true, next, extra.table.data(), extra.bytes);
+    pointers_[values + e] = next;
+    next += padded_bytes(extra.bytes);
+  }
+}
+
+void Plan::bind_samples(const std::vector<int64_t>& samples) {
+  const size_t bytes = samples.size() * sizeof(int64_t);
+  if (samples_.size() < bytes || samples_.empty()) samples_ = Memory::on_gpu(bytes);
+  if (bytes > 0) copy_in(true, samples_.data(), samples.data(), bytes);
 }
 
 // One block for all that is prepared: it is large enough for huge pages, each weight alone often is not, and a forward pass
@@ -51,7 +91,7 @@ void Plan::take_kept(Store& store) {
   for (auto& [v, entry] : kept_)
     if (!entry->data) bytes += padded_bytes(physical_bytes(graph.values[v]));
   if (bytes == 0) return;
-  const auto block = std::make_shared<Memory>(bytes, store.account());
+  const auto block = std::make_shared<Memory>(on_gpu() ? Memory::on_gpu(bytes) : Memory(bytes, store.account()));
   char* next = block->as<char>();
   for (auto& [v, entry] : kept_) {
     if (entry->data) continue;
@@ -66,18 +106,24 @@ void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& option
   for (size_t i = 0; i < program().inputs.size(); ++i) {
     const ValueId v = program().inputs[i];
     check_binding(graph.values[v], inputs.at(i));
+    if (on_gpu()) {
+      copy_in(true, pointers_[v], inputs[i].data, inputs[i].bytes);
+      continue;
+    }
     // Kernels rely on aligned memory, but for those that bring pictures into blocks; what lies elsewhere is copied.
     if (any_alignment_[i] || reinterpret_cast<uintptr_t>(inputs[i].data) % 64 == 0)
       pointers_[v] = const_cast<void*>(inputs[i].data);
     else
       std::memcpy(pointers_[v], inputs[i].data, inputs[i].bytes);
   }
-  if (program().loss_scale != kNone) *static_cast<float*>(pointers_[program().loss_scale]) = static_cast<float>(options.loss_scale);
+  const auto scale = static_cast<float>(options.loss_scale);
+  if (program().loss_scale != kNone) copy_in(on_gpu(), pointers_[program().loss_scale], &scale, sizeof(scale));
 }
 
 void Plan::run_node(size_t n, Run& run, bool profile) {
   const auto begin = std::chrono::steady_clock::now();
   for (const Lowered::Step& step : whole_.steps[n]) step(run);
+  if (profile && on_gpu()) gpu::check(gpu::backend().wait());
   if (profile) profile_[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -106,11 +152,22 @@ void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
 
 void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {
   bind_memory(store);
-  Execution execution(pointers_, options.random, context);
+  if (on_gpu()) bind_samples(options.random.samples);
+  Execution execution(*this, options.random, context);
   profile_.assign(options.profile ? whole_.steps.size() : 0, 0.0);
   refresh_prepared(store, execution, context);
   // After preparing, which uses the same memory.
   bind_inputs(inputs, options);
+  if (on_gpu() && !options.profile) {
+    recording_->run(pointers_, [&](size_t n) { run_node(n, execution, false); });
+  } else {
+    run_nodes(execution, options, context);
+  }
+  if (on_gpu()) gpu::check(gpu::backend().wait());
+  for (const Lowered::Step& look : whole_.checks) look(execution);
+}
+
+void Plan::run_nodes(Run& run, const Options& options, const JobContext& context) {
   auto segment = segments_.begin();
   for (size_t n = 0; n < whole_.steps.size();) {
     context.check();
@@ -119,20 +176,30 @@ void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& 
       n = (segment++)->last();
       continue;
     }
-    if (!program().prepared[n]) run_node(n, execution, options.profile);
+    if (!program().prepared[n]) run_node(n, run, options.profile);
     ++n;
   }
 }
 
 std::vector<double> Plan::losses() const {
   std::vector<double> result;
-  for (const Loss& loss : program().graph.losses) result.push_back(*static_cast<const float*>(pointers_[loss.value]));
+  for (const Loss& loss : program().graph.losses) {
+    float value = 0;
+    read(loss.value, &value, sizeof(value));
+    result.push_back(value);
+  }
   return result;
 }
 
 void Plan::commit_states(Store& store) {
   for (const StateUpdate& update : program().graph.updates) {
     const Value& state = program().graph.values[update.state];
+    if (on_gpu()) {
+      Tensor& tensor = *store.peek(state.name);
+      gpu::check(gpu::backend().copy(store.on_gpu(tensor), pointers_[update.value], physical_bytes(state)));
+      store.mark_modified_on_gpu(tensor);
+      continue;
+    }
     Tensor& tensor = store.at(state.name);
     std::memcpy(store.compute(tensor), pointers_[update.value], physical_bytes(state));
     store.mark_modified(tensor);

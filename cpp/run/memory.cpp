@@ -80,8 +80,30 @@ Memory::Memory(size_t bytes, std::shared_ptr<Account> account, bool zero) : acco
   if (account_) account_->add(static_cast<int64_t>(size_));
 }
 
+Memory Memory::on_gpu(size_t bytes) {
+  Memory memory;
+  memory.data_ = gpu::allocate(bytes > 0 ? bytes : 1);
+  memory.size_ = bytes;
+  memory.on_gpu_ = true;
+  return memory;
+}
+
+void copy_in(bool gpu, void* to, const void* from, size_t bytes) {
+  if (gpu) gpu::check(gpu::backend().upload(to, from, bytes));
+  else if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+void copy_out(bool gpu, void* to, const void* from, size_t bytes) {
+  if (gpu) gpu::check(gpu::backend().download(to, from, bytes));
+  else if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
 Memory::~Memory() {
   if (!data_) return;
+  if (on_gpu_) {
+    gpu::backend().release(data_);
+    return;
+  }
   give_back(data_, whole_lines(size_));
   if (account_) account_->add(-static_cast<int64_t>(size_));
 }

@@ -1,11 +1,13 @@
 #pragma once
 // Owned memory: 64-byte aligned (one cache line, one 512-bit register), counted in an account that the
-// session reports as its bytes.
+// session reports as its bytes. A block may lie on a GPU: its address means nothing to the processor then.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
+
+#include "run/gpu.h"
 
 namespace thaw {
 
@@ -24,6 +26,8 @@ class Memory {
   Memory() = default;
   /// Takes `bytes`, not cleared unless `zero`. Throws ERR_MEMORY where the system refuses. `account` may be null.
   explicit Memory(size_t bytes, std::shared_ptr<Account> account = nullptr, bool zero = false);
+  /// The same on a GPU, the thread's current one. Throws ERR_DEVICE_MEMORY.
+  static Memory on_gpu(size_t bytes);
   ~Memory();
   Memory(Memory&& other) noexcept { swap(other); }
   Memory& operator=(Memory&& other) noexcept {
@@ -44,11 +48,17 @@ class Memory {
   void swap(Memory& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(on_gpu_, other.on_gpu_);
     std::swap(account_, other.account_);
   }
   void* data_ = nullptr;
   size_t size_ = 0;
+  bool on_gpu_ = false;
   std::shared_ptr<Account> account_;
 };
+
+/// Copies to a block that lies on a GPU or not, from the processor's memory; and back.
+void copy_in(bool gpu, void* to, const void* from, size_t bytes);
+void copy_out(bool gpu, void* to, const void* from, size_t bytes);
 
 }  // namespace thaw

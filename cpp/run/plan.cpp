@@ -8,10 +8,11 @@
 
 namespace thaw {
 
-Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(compile(request), Pool::shared().threads()) {
+Plan::Plan(const Request& request, Store& store, PreparedCache& cache)
+    : device_(request.device), whole_(compile(request), Pool::shared().threads()) {
   for (const Value& v : program().graph.values) {
     if (v.role != Role::parameter && v.role != Role::state) continue;
-    const Tensor* tensor = store.find(v.name);
+    const Tensor* tensor = store.peek(v.name);
     if (tensor && tensor->shape != v.shape)
       fail_expected("ERR_SHAPE", to_string(v.shape), "tensor '" + v.name + "'", to_string(tensor->shape));
   }
@@ -20,10 +21,11 @@ Plan::Plan(const Request& request, Store& store, PreparedCache& cache) : whole_(
   lower_nodes();
   place_buffers();
   share_prepared(cache);
-  Arena::shared().reserve(arena_bytes_);
+  if (on_gpu()) recording_ = std::make_unique<Recording>(program());
+  Arena::of(device_).reserve(arena_bytes_);
 }
 
-Plan::~Plan() { Arena::shared().release(arena_bytes_); }
+Plan::~Plan() { Arena::of(device_).release(arena_bytes_); }
 
 void Plan::find_any_alignment() {
   const Graph& graph = program().graph;
@@ -42,7 +44,7 @@ void Plan::find_any_alignment() {
 
 // Stretches of nodes that run depth-first, for requests whose inputs all begin with the batch.
 void Plan::find_segments(const Request& request) {
-  if (is_training(request.mode) || request.shapes.members().empty()) return;
+  if (on_gpu() || is_training(request.mode) || request.shapes.members().empty()) return;
   const Shape first = request.shapes.members()[0].second.as_ints();
   const int64_t pictures = first.empty() ? 0 : first[0];
   for (const auto& [name, shape] : request.shapes.members())
@@ -144,7 +146,7 @@ void Plan::share_prepared(PreparedCache& cache) {
   std::map<ValueId, std::string> known;
   for (ValueId v : program().kept) {
     std::vector<std::string> sources;
-    const std::string key = std::string(isa_name(program().isa)) + expression(v, known, sources);
+    const std::string key = isa_name(program().isa) + std::to_string(device_) + expression(v, known, sources);
     std::shared_ptr<Prepared> entry = cache.entries[key].lock();
     if (!entry) {
       entry = std::make_shared<Prepared>();

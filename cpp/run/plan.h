@@ -14,6 +14,7 @@
 #include "run/lowered.h"
 #include "run/memory.h"
 #include "run/queue.h"
+#include "run/recording.h"
 #include "run/run.h"
 #include "session/store.h"
 
@@ -63,7 +64,12 @@ class Plan {
   /// Runs the program. `inputs` in the order of program().inputs. Afterwards `result` reads values until the next run
   /// of any plan.
   void run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context);
+  /// Where it lies: on the plan's device.
   const void* result(ValueId v) const { return pointers_[v]; }
+  /// Copies bytes of it to the host.
+  void read(ValueId v, void* to, size_t bytes, size_t offset = 0) const {
+    copy_out(on_gpu(), to, static_cast<const char*>(pointers_[v]) + offset, bytes);
+  }
   /// Values of the losses of the last run.
   std::vector<double> losses() const;
   /// Replaces states (running statistics) by what the last run computed.
@@ -75,6 +81,7 @@ class Plan {
   /// Bytes of the value, all rows of it, as caches keep it.
   size_t cached_bytes(ValueId v) const;
 
+  bool on_gpu() const { return device_ != kHost; }
   const Program& program() const { return whole_.program; }
   const Value& value(ValueId v) const { return program().graph.values[v]; }
 
@@ -94,7 +101,11 @@ class Plan {
   void bind_inputs(const std::vector<Binding>& inputs, const Options& options);
   void refresh_prepared(Store& store, Run& run, const JobContext& context);
   void run_node(size_t n, Run& run, bool profile);
+  void run_nodes(Run& run, const Options& options, const JobContext& context);
+  void bind_tables();
+  void bind_samples(const std::vector<int64_t>& samples);
 
+  const int device_;
   Lowered whole_;
   std::vector<Segment> segments_;             // in order; their nodes have no launches in `whole_`
   std::vector<Place> places_;                 // per value
@@ -107,6 +118,11 @@ class Plan {
   size_t kept_bytes_ = 0;
   size_t thread_bytes_ = 0;                   // that segments take of the pool's threads
   std::vector<double> profile_;
+
+  // On a GPU.
+  Memory tables_;   // all of them, once
+  Memory samples_;  // of the run
+  std::unique_ptr<Recording> recording_;
 };
 
 }  // namespace thaw

@@ -25,6 +25,8 @@ class Run {
   virtual void* at(int32_t buffer) const = 0;
   float* f32(int32_t buffer) const { return static_cast<float*>(at(buffer)); }
   virtual const RandomState& random() const = 0;
+  /// random().samples where kernels can read them.
+  virtual const int64_t* samples() const { return random().samples.data(); }
   /// Copies bytes of a buffer to the host, once all launches before have written them.
   virtual void fetch(void* to, int32_t buffer, size_t offset, size_t bytes) const {
     std::memcpy(to, static_cast<const char*>(at(buffer)) + offset, bytes);

@@ -72,8 +72,13 @@ int64_t write_cache(Session& session, const Plan& plan, const Json& request) {
   FeatureCache& cache = session.cache(request.at("cache").as_int());
   const std::vector<std::string> keys = request.at("keys").as_strings();
   const std::vector<ValueId>& cut = plan.program().graph.outputs;
-  std::vector<Memory> halves;  // a row of each value that is kept in bf16
+  std::vector<Memory> halves;    // a row of each value that is kept in bf16
+  std::vector<Memory> fetched;   // from a GPU
+  std::vector<char*> results;
   for (ValueId v : cut) {
+    fetched.emplace_back(plan.on_gpu() ? physical_bytes(plan.value(v)) : 0, session.account);
+    if (plan.on_gpu()) plan.read(v, fetched.back().data(), fetched.back().size());
+    results.push_back(plan.on_gpu() ? fetched.back().as<char>() : const_cast<char*>(static_cast<const char*>(plan.result(v))));
     const size_t bytes = row_bytes(plan, v, keys.size());
     halves.emplace_back(plan.cached_in_bf16(v) ? bytes : 0, session.account);
   }
@@ -82,7 +87,7 @@ int64_t write_cache(Session& session, const Plan& plan, const Json& request) {
     Pieces pieces;
     for (size_t c = 0; c < cut.size(); ++c) {
       const size_t bytes = row_bytes(plan, cut[c], keys.size());
-      char* result = const_cast<char*>(static_cast<const char*>(plan.result(cut[c])));
+      char* result = results[c];
       if (plan.cached_in_bf16(cut[c])) {
         const size_t count = bytes / sizeof(uint16_t);
         narrow(reinterpret_cast<const float*>(result) + row * count, halves[c].as<uint16_t>(), count);

@@ -21,7 +21,7 @@ Isa isa_from(const std::string& name) {
   fail_expected("ERR_REQUEST", "an instruction set of this machine", "isa", "'" + name + "'");
 }
 
-Request read_request(const Json& json) {
+Request read_request(const Json& json, int device) {
   Request request;
   request.graph = json.at("graph");
   request.shapes = json.at("inputs");
@@ -32,6 +32,7 @@ Request read_request(const Json& json) {
     for (const auto& [node, mode] : modes->members()) request.batch_norm[node] = mode.as_string();
   if (const Json* names = json.find("outputs")) request.outputs = names->as_strings();
   if (const Json* isa = json.find("isa")) request.isa = isa_from(isa->as_string());
+  if (device != kHost) request.isa = Isa::cuda, request.device = device;
   request.precision = precision_from(json.get("precision", "auto"), request.isa);
   return request;
 }
@@ -110,7 +111,8 @@ void reply_value(Reply& reply, Json& list, const Plan& plan, ValueId v, const st
   row.set("name", name).set("dtype", dtype_name(value.dtype)).set("shape", value.shape);
   list.push(std::move(row));
   Memory memory(physical_bytes(value));
-  copy(memory.data(), plan.result(v), physical_bytes(value), threads);
+  if (plan.on_gpu()) plan.read(v, memory.data(), physical_bytes(value));
+  else copy(memory.data(), plan.result(v), physical_bytes(value), threads);
   reply.buffers.emplace_back(std::move(memory));
 }
 
@@ -134,7 +136,7 @@ void reply_outputs(Reply& reply, const Plan& plan, const Json& json, int threads
 Reply command_compile(Session& session, const Json& json, Buffers&, JobContext&) {
   if (json.at("mode").as_string() == "infer") return infer_shapes(json);
   if (!session.prepared) session.prepared = std::make_shared<PreparedCache>();
-  auto plan = std::make_shared<Plan>(read_request(json), session.store, *session.prepared);
+  auto plan = std::make_shared<Plan>(read_request(json, session.device), session.store, *session.prepared);
   Reply reply;
   reply.json = plan->describe();
   const int64_t id = session.next_id++;

@@ -29,11 +29,29 @@ const CommandRow& find_command(const std::string& name) {
 
 Outcome aborted() { return {"", {}, "ERR_ABORTED", "the operation was aborted"}; }
 
+/// While a command of a network on a GPU runs, that GPU is the thread's; nothing of it is in flight when the command has
+/// ended, however it did.
+class OnGpu {
+ public:
+  explicit OnGpu(int device) : on_(device != kHost) {
+    if (on_) gpu::use(device);
+  }
+  ~OnGpu() {
+    if (on_) gpu::backend().wait();
+  }
+  OnGpu(const OnGpu&) = delete;
+  OnGpu& operator=(const OnGpu&) = delete;
+
+ private:
+  const bool on_;
+};
+
 // The only place where exceptions of the core end: whatever is thrown becomes a code and a sentence.
 Outcome execute(const CommandRow& row, Session& session, const std::string& text, Buffers& buffers,
                 JobContext& context) {
   const FlushDenormals flush;
   try {
+    const OnGpu on_gpu(session.device);
     const Json request = Json::parse(text);
     const auto begun = std::chrono::steady_clock::now();
     Reply reply = row.run(session, request, buffers, context);

@@ -51,6 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::map<int64_t, std::shared_ptr<Plan>> plans;
   std::shared_ptr<PreparedCache> prepared;
   std::map<int64_t, FeatureCache> caches;
+  int device = kHost;  // where its plans run
   int64_t next_id = 1;  // for plans and caches
 
   /// The cache of that number. Throws ERR_CACHE.

@@ -143,9 +143,58 @@ uint64_t Store::next_version() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-Tensor* Store::find(std::string_view name) {
+Tensor* Store::peek(std::string_view name) {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : found->second.get();
+}
+
+Tensor* Store::find(std::string_view name) {
+  Tensor* tensor = peek(name);
+  if (tensor && tensor->host_stale) fetch(*tensor);
+  return tensor;
+}
+
+uint64_t Store::version(std::string_view name) {
+  const Tensor* tensor = peek(name);
+  if (!tensor) missing(name);
+  return tensor->version;
+}
+
+void* Store::on_gpu(Tensor& tensor) {
+  if (!tensor.on_gpu.empty() && tensor.gpu_version == tensor.version) return tensor.on_gpu.data();
+  const size_t bytes = static_cast<size_t>(tensor.count()) * dtype_size(compute_dtype(tensor.dtype));
+  if (tensor.on_gpu.empty() || tensor.on_gpu.size() != bytes) tensor.on_gpu = Memory::on_gpu(bytes);
+  copy_in(true, tensor.on_gpu.data(), compute(tensor), bytes);
+  tensor.gpu_version = tensor.version;
+  return tensor.on_gpu.data();
+}
+
+void* Store::on_gpu(std::string_view name) {
+  Tensor* tensor = peek(name);
+  if (!tensor) missing(name);
+  return on_gpu(*tensor);
+}
+
+void Store::mark_modified_on_gpu(Tensor& tensor) {
+  tensor.dtype = storage_of(compute_dtype(tensor.dtype));
+  tensor.computed = Memory();
+  tensor.modified = true;
+  tensor.version = tensor.gpu_version = next_version();
+  tensor.host_stale = true;
+}
+
+// The version stays: these are the same contents.
+void Store::fetch(Tensor& tensor) {
+  if (tensor.loaded.size() != tensor.bytes()) tensor.loaded = Memory(tensor.bytes(), account_);
+  copy_out(true, tensor.loaded.data(), tensor.on_gpu.data(), tensor.bytes());
+  tensor.host_stale = false;
+}
+
+void Store::leave_gpu() {
+  for (auto& [name, tensor] : tensors_) {
+    if (tensor->host_stale) fetch(*tensor);
+    tensor->on_gpu = Memory();
+  }
 }
 
 Tensor& Store::at(std::string_view name) {
@@ -202,6 +251,8 @@ Tensor& Store::adopt(std::string_view name, Storage dtype, const Shape& shape, M
   slot->shape = shape;
   slot->loaded = std::move(loaded);
   slot->computed = Memory();
+  slot->on_gpu = Memory();
+  slot->host_stale = false;
   slot->version = next_version();
   slot->modified = false;
   return *slot;

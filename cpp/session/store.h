@@ -2,6 +2,9 @@
 // The named tensors of a session. A tensor keeps the bytes and the type it was loaded with; the form that kernels
 // compute with is made when it is first asked for. Once a tensor is changed, its computed form is all there is.
 // A session runs one command at a time, so nothing here locks.
+//
+// While a network is on a GPU, a tensor has a copy there besides. Plans and updates ask for that copy; whoever asks for the
+// tensor by `find` or `at` gets contents that are up to date on the host.
 #include <map>
 #include <memory>
 #include <string>
@@ -34,6 +37,9 @@ struct Tensor {
   Shape shape;
   Memory loaded;         // elements in `dtype`, row-major
   Memory computed;       // empty while nobody asked, or where `dtype` is the compute type already
+  Memory on_gpu;         // the compute form there; empty while nobody asked
+  uint64_t gpu_version = 0;  // of `on_gpu`; equal to `version` where it is up to date
+  bool host_stale = false;   // `on_gpu` is newer than what the host has
   uint64_t version = 0;  // of the whole process: grows with each change; equal versions mean equal contents
   bool modified = false;  // its values are no longer those of the file or buffer they came from
 
@@ -50,6 +56,8 @@ class Store {
   Tensor* find(std::string_view name);
   /// Throws ERR_TENSOR_MISSING.
   Tensor& at(std::string_view name);
+  /// The same for those who read no contents on the host.
+  Tensor* peek(std::string_view name);
   const std::map<std::string, std::unique_ptr<Tensor>, std::less<>>& all() const { return tensors_; }
 
   /// The compute form (type compute_dtype(tensor.dtype)), 64-byte aligned, plain layout.
@@ -59,7 +67,16 @@ class Store {
   float* f32(std::string_view name);
   int64_t* i64(std::string_view name);
 
-  uint64_t version(std::string_view name) { return at(name).version; }
+  /// The compute form in the memory of the thread's current GPU.
+  void* on_gpu(Tensor& tensor);
+  /// Throws ERR_TENSOR_MISSING.
+  void* on_gpu(std::string_view name);
+  /// Say that the compute form there was written.
+  void mark_modified_on_gpu(Tensor& tensor);
+  /// Takes every tensor off the GPU.
+  void leave_gpu();
+
+  uint64_t version(std::string_view name);
   /// Say that the compute form was written. The loaded form goes, and the tensor's type becomes that of the compute
   /// form.
   void mark_modified(Tensor& tensor);
@@ -81,6 +98,7 @@ class Store {
   static uint64_t next_version();
 
  private:
+  void fetch(Tensor& tensor);
   std::shared_ptr<Account> account_;
   std::map<std::string, std::unique_ptr<Tensor>, std::less<>> tensors_;
 };

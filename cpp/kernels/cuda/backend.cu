@@ -1,0 +1,174 @@
+// The second binary's interface: devices, memory, copies and recorded graphs by the CUDA runtime, and the tables of all
+// kernels by name.
+#include "kernels/cuda/backend.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/tables.h"
+
+#ifndef THAW_VERSION
+#define THAW_VERSION "0.0.0"
+#endif
+
+namespace thaw {
+namespace cuda {
+
+namespace {
+
+constexpr int kDevices = 64;  // more than a machine has
+
+struct ThreadState {
+  cudaStream_t streams[kDevices] = {};
+  cudaError_t error = cudaSuccess;  // of a launch, not yet said
+  char sentence[512];
+};
+
+ThreadState& state() {
+  static thread_local ThreadState state;
+  return state;
+}
+
+/// Null, or "expected … for <what>, received <CUDA's words>".
+const char* failure(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return nullptr;
+  cudaGetLastError();
+  std::snprintf(state().sentence, sizeof(state().sentence), "expected success for %s on the GPU, received '%s' (%s)", what,
+                cudaGetErrorString(error), cudaGetErrorName(error));
+  return state().sentence;
+}
+
+void versions(int32_t* driver, int32_t* needed) {
+  int found = 0;
+  *driver = cudaDriverGetVersion(&found) == cudaSuccess ? found : 0;
+  // Binaries of one major version of CUDA run on every driver of that major version.
+  *needed = CUDART_VERSION / 1000 * 1000;
+}
+
+const char* count(int32_t* devices) {
+  int found = 0;
+  const cudaError_t error = cudaGetDeviceCount(&found);
+  *devices = found;
+  if (error == cudaSuccess && found > 0) return nullptr;
+  cudaGetLastError();
+  int32_t driver = 0, needed = 0;
+  versions(&driver, &needed);
+  char* sentence = state().sentence;
+  const size_t size = sizeof(state().sentence);
+  if (driver == 0) std::snprintf(sentence, size, "expected NVIDIA's driver for a GPU, received a system without it");
+  else if (driver < needed)
+    std::snprintf(sentence, size, "expected an NVIDIA driver for CUDA %d.%d or later for a GPU, received one for CUDA %d.%d",
+                  needed / 1000, needed % 1000 / 10, driver / 1000, driver % 1000 / 10);
+  else if (error == cudaSuccess || error == cudaErrorNoDevice)
+    std::snprintf(sentence, size, "expected an NVIDIA GPU, received a machine on which the driver finds none");
+  else return failure(error, "the list of GPUs");
+  return sentence;
+}
+
+const char* describe(int32_t device, GpuDescription* description) {
+  cudaDeviceProp found;
+  if (const char* why = failure(cudaGetDeviceProperties(&found, device), "the properties of a device")) return why;
+  std::snprintf(description->name, sizeof(description->name), "%s", found.name);
+  description->compute_major = found.major;
+  description->compute_minor = found.minor;
+  description->multiprocessors = found.multiProcessorCount;
+  description->memory = found.totalGlobalMem;
+  return nullptr;
+}
+
+const char* use(int32_t device) {
+  if (const char* why = failure(cudaSetDevice(device), "the choice of a device")) return why;
+  cudaStream_t& stream = state().streams[device % kDevices];
+  if (stream) return nullptr;
+  return failure(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+}
+
+const char* allocate(size_t bytes, void** memory) {
+  *memory = nullptr;
+  const cudaError_t error = cudaMalloc(memory, bytes);
+  if (error != cudaErrorMemoryAllocation) return failure(error, "a block of memory");
+  cudaGetLastError();  // the device is as well as before
+  *memory = nullptr;
+  return nullptr;
+}
+
+void release(void* memory) { cudaFree(memory); }
+
+const char* free_memory(size_t* bytes) {
+  size_t total = 0;
+  return failure(cudaMemGetInfo(bytes, &total), "the free memory");
+}
+
+const char* wait() {
+  const cudaError_t launched = state().error;
+  state().error = cudaSuccess;
+  const cudaError_t ran = cudaStreamSynchronize(stream());
+  return failure(launched != cudaSuccess ? launched : ran, "a launch");
+}
+
+const char* upload(void* to, const void* from, size_t bytes) {
+  // From memory that is not pinned the runtime returns when it has taken its copy.
+  return failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "a copy to the device");
+}
+
+const char* download(void* to, const void* from, size_t bytes) {
+  if (const char* why = failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()), "a copy from the device"))
+    return why;
+  return wait();
+}
+
+const char* copy(void* to, const void* from, size_t bytes) {
+  return failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()), "a copy on the device");
+}
+
+const char* clear(void* to, size_t bytes) { return failure(cudaMemsetAsync(to, 0, bytes, stream()), "clearing memory"); }
+
+const char* record_begin() {
+  return failure(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "the begin of a graph");
+}
+
+const char* record_end(GpuGraph** graph) {
+  *graph = nullptr;
+  cudaGraph_t recorded = nullptr;
+  if (const char* why = failure(cudaStreamEndCapture(stream(), &recorded), "the end of a graph")) return why;
+  cudaGraphExec_t made = nullptr;
+  const char* why = failure(cudaGraphInstantiate(&made, recorded, 0), "a graph");
+  cudaGraphDestroy(recorded);
+  *graph = reinterpret_cast<GpuGraph*>(made);
+  return why;
+}
+
+const char* replay(GpuGraph* graph) {
+  return failure(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(graph), stream()), "a graph's launch");
+}
+
+void forget(GpuGraph* graph) { cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(graph)); }
+
+}  // namespace
+
+cudaStream_t stream() {
+  int device = 0;
+  cudaGetDevice(&device);
+  return state().streams[device % kDevices];
+}
+
+void note(cudaError_t error) {
+  if (error != cudaSuccess && state().error == cudaSuccess) state().error = error;
+}
+
+const GpuBackend backend = {THAW_VERSION, table, versions, count,  describe, use,          allocate,   release, free_memory,
+                            upload,       download, copy,  clear, wait,     record_begin, record_end, replay,  forget};
+
+}  // namespace cuda
+}  // namespace thaw
+
+#ifdef _WIN32
+#define THAW_EXPORT extern "C" __declspec(dllexport)
+#else
+#define THAW_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+THAW_EXPORT const thaw::GpuBackend* thaw_gpu_backend() { return &thaw::cuda::backend; }
