@@ -95,7 +95,13 @@ class BenchLower final : public Lower {
     run_.memory.emplace_back(bytes);
     return static_cast<Buffer>(run_.memory.size()) - 1;
   }
+  Buffer table(const void* data, size_t bytes) override {
+    const Buffer buffer = workspace(bytes);
+    std::memcpy(run_.at(buffer), data, bytes);
+    return buffer;
+  }
   void add(std::function<void(Run&)> step) override { steps.push_back(std::move(step)); }
+  void check(const std::vector<Buffer>&, std::function<void(Run&)> look) override { add(std::move(look)); }
   std::vector<std::function<void(Run&)>> steps;
 
  private:
