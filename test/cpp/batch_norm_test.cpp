@@ -126,8 +126,7 @@ std::vector<Operand> operands_of(const Problem& p, const Data& d) {
 void verify(const Problem& p, bool bf16) {
   const Data d = data_of(p, bf16);
   const Expected want = expected(p, d);
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     Setup setup{isa, true, true, false, true, bf16};
     const Result got = run_graph(operands_of(p, d), network(p), setup);
     const std::string where = std::string(isa_name(isa)) + (bf16 ? " bf16 " : " ") + p.text();
@@ -230,8 +229,7 @@ void made_again() {
   };
   const std::vector<Operand> operands = {{{3, 40, 9, 7}}, {{40}}, {{40}}, {{40}}, {{40}}, {{24, 40, 3, 3}}};
   for (const bool bf16 : {false, true})
-    for (const Isa isa : kIsas) {
-      if (!isa_usable(isa)) continue;
+    for (const Isa isa : harness::isas()) {
       Setup setup{isa, true, true, false, true, bf16};
       const Result kept = run_graph(operands, build, setup);
       setup.again = true;

@@ -63,8 +63,7 @@ void verify(const Conv& c) {
     return graph.nodes[graph.append("conv2d", "node", ids, c.attrs())].outputs[0];
   };
   harness::Result first;
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     harness::Setup setup{isa, true, true, false, false, true};
     const harness::Result got = harness::run_graph({{c.x(), x}, {c.weight(), w}}, build, setup);
     const std::string where = std::string(isa_name(isa)) + " bf16 " + c.text();

@@ -80,8 +80,7 @@ inline void verify(const Conv& c) {
   const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
   const std::vector<double> x = noise(count(c.x()), 1), w = noise(count(c.weight()), 2), bias = noise(c.k, 3);
   const Expected want = reference(c, x, w, bias, noise(count(c.y()), 77));
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas(false)) {
     harness::Setup setup{isa, true, true, false, false};
     const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
     const std::string where = std::string(isa_name(isa)) + " " + c.text();
@@ -101,8 +100,7 @@ inline void verify_bf16(const Conv& c) {
   const std::vector<double> x = harness::in_bf16(noise(count(c.x()), 1));
   const std::vector<double> weight = harness::in_bf16(noise(count(c.weight()), 2));
   const Expected want = reference(c, x, weight, noise(c.k, 3), harness::in_bf16(noise(count(c.y()), 77)));
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     harness::Setup setup{isa, true, true, false, false, true};
     const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
     const std::string where = std::string(isa_name(isa)) + " bf16 " + c.text();

@@ -10,8 +10,7 @@ namespace {
 void same_bits_in_any_batch(Conv c, int64_t batch, bool bf16 = false) {
   const int64_t each = c.c * c.h * c.w, out = c.k * c.oh() * c.ow();
   const std::vector<double> x = noise(each * batch, 1);
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     const harness::Setup setup{isa, true, false, false, false, bf16};
     c.n = batch;
     const auto all = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}}, conv2d(c), setup).output;
@@ -149,8 +148,7 @@ void fused() {
                         Conv{2, 3, 17, 31, 40, 5, 5, {2, 2}, {2, 2, 2, 2}},
                         Conv{1, 20, 9, 12, 20, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 20}})
     for (const char* kind : kinds)
-      for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-        if (!isa_usable(isa)) continue;
+      for (const Isa isa : harness::isas(false)) {
         const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
           const Json attrs = c.attrs().set("activation", kind).set("alpha", 0.1);
           return graph.nodes[graph.append("conv2d", "node", ids, attrs)].outputs[0];
@@ -165,8 +163,8 @@ void fused() {
         harness::expect_close(got.output, want, 3e-6, std::string(isa_name(isa)) + " " + kind + " " + c.text());
       }
   for (const char* kind : kinds)
-    for (const Isa isa : kIsas)
-      if (isa_usable(isa)) fused_bf16({1, 40, 9, 12, 40, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 40}, kind, isa);
+    for (const Isa isa : harness::isas())
+      fused_bf16({1, 40, 9, 12, 40, 3, 3, {1, 1}, {1, 1, 1, 1}, {1, 1}, 40}, kind, isa);
 }
 
 /// The gradient by x with another gradient added, and nothing where a relu gave nothing.
@@ -185,8 +183,7 @@ void joined_gradient(const Conv& c, bool bf16) {
     const Json attrs = c.attrs().set("input_shape", c.x());
     return graph.nodes[graph.append("conv2d_backward_data", "node", ids, attrs)].outputs[0];
   };
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     const auto got = harness::run_graph({{c.y(), dy}, {c.weight(), w}, {c.x(), residual}, {c.x(), gate}}, build,
                                         {isa, true, false, false, false, bf16});
     const std::string where = std::string(isa_name(isa)) + (bf16 ? " bf16" : "") + " joined gradient " + c.text();

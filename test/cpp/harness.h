@@ -2,59 +2,19 @@
 // Runs small graphs through the passes and the operators' lowering on heap buffers, and compares values and gradients
 // with references in double. A case is one operator call; the reference is a function from its operands to its result.
 // Every buffer starts as NaN, so that what a kernel reads before it was written shows. Tasks run in both orders, which
-// must give the same bits.
+// must give the same bits. Where THAW_CUDA_BINARY names a second binary, all of it runs on its GPU instead.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
 
 #include "check.h"
-#include "compile/compile.h"
+#include "harness_memory.h"
 #include "numbers.h"
 #include "ops/op.h"
 
 namespace harness {
-
-using namespace thaw;
-
-/// 64-byte aligned memory, NaN all over.
-class Memory {
- public:
-  explicit Memory(size_t bytes) : pointer_(std::aligned_alloc(64, (bytes + 127) / 64 * 64)) {
-    std::memset(pointer_.get(), 0xff, (bytes + 127) / 64 * 64);
-  }
-  void* get() const { return pointer_.get(); }
-
- private:
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  std::unique_ptr<void, Free> pointer_;
-};
-
-class SerialRun final : public Run {
- public:
-  bool backwards = false;
-  int threads = 1;  // for which launches are cut
-  RandomState state;
-  std::vector<Memory> memory;
-
-  void* at(int32_t buffer) const override {
-    return buffer == kNone ? nullptr : memory[static_cast<size_t>(buffer)].get();
-  }
-  const RandomState& random() const override { return state; }
-
- protected:
-  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*),
-                       const void* body) override {
-    for (int64_t i = 0; i < tasks; ++i) {
-      const Memory bytes(scratch);
-      call(body, backwards ? tasks - 1 - i : i, bytes.get());
-    }
-  }
-};
 
 class NodeLower final : public Lower {
  public:
@@ -64,12 +24,12 @@ class NodeLower final : public Lower {
   const Node& node() const override { return node_; }
   Isa isa() const override { return program_.isa; }
   Buffer workspace(size_t bytes) override {
-    run_.memory.emplace_back(bytes);
+    run_.add(bytes);
     return static_cast<Buffer>(run_.memory.size()) - 1;
   }
   Buffer table(const void* data, size_t bytes) override {
     const Buffer buffer = workspace(bytes);
-    if (bytes > 0) std::memcpy(run_.at(buffer), data, bytes);
+    run_.buffer(buffer).put(data, bytes);
     return buffer;
   }
   void add(std::function<void(Run&)> step) override { steps.push_back(std::move(step)); }
@@ -97,7 +57,9 @@ struct Result {
   size_t nodes;                                // of the program that ran
 };
 
-inline void write(void* to, DType dtype, const std::vector<double>& data) {
+inline void write(const Memory& memory, DType dtype, const std::vector<double>& data) {
+  std::vector<char> bytes(data.size() * dtype_size(dtype));
+  void* to = bytes.data();
   for (size_t i = 0; i < data.size(); ++i) {
     if (dtype == DType::f32) static_cast<float*>(to)[i] = static_cast<float>(data[i]);
     if (dtype == DType::bf16) static_cast<uint16_t*>(to)[i] = bf16_bits(data[i]);
@@ -105,10 +67,14 @@ inline void write(void* to, DType dtype, const std::vector<double>& data) {
     if (dtype == DType::i64) static_cast<int64_t*>(to)[i] = static_cast<int64_t>(data[i]);
     if (dtype == DType::boolean) static_cast<uint8_t*>(to)[i] = data[i] != 0;
   }
+  memory.put(bytes.data(), bytes.size());
 }
 
-inline std::vector<double> read(const void* from, const Value& value) {
+inline std::vector<double> read(const Memory& memory, const Value& value) {
   std::vector<double> result;
+  std::vector<char> bytes(static_cast<size_t>(count(value.shape)) * dtype_size(value.dtype));
+  memory.take(bytes.data(), bytes.size());
+  const void* from = bytes.data();
   for (int64_t i = 0; i < count(value.shape); ++i) {
     if (value.dtype == DType::f32) result.push_back(static_cast<const float*>(from)[i]);
     if (value.dtype == DType::i32) result.push_back(static_cast<const int32_t*>(from)[i]);
@@ -130,7 +96,7 @@ struct Setup {
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
 inline void execute(Program& program, SerialRun& run, const std::function<void()>& bind) {
-  for (const Value& value : program.graph.values) run.memory.emplace_back(physical_bytes(value));
+  for (const Value& value : program.graph.values) run.add(physical_bytes(value));
   bind();
   for (const Node& node : program.graph.nodes) {
     NodeLower lower(program, node, run);
@@ -154,9 +120,9 @@ inline std::vector<double> in_blocks(const Value& value, const std::vector<doubl
 
 /// A gradient with its rows summed where they belong.
 inline std::vector<double> dense_gradient(const Graph& graph, const SerialRun& run, const ParameterGradient& g) {
-  const std::vector<double> rows = read(run.at(g.value), graph.values[g.value]);
+  const std::vector<double> rows = read(run.buffer(g.value), graph.values[g.value]);
   if (g.indices == kNone) return rows;
-  const std::vector<double> at = read(run.at(g.indices), graph.values[g.indices]);
+  const std::vector<double> at = read(run.buffer(g.indices), graph.values[g.indices]);
   const Shape& shape = graph.values[g.parameter].shape;
   std::vector<double> total(static_cast<size_t>(count(shape)), 0.0);
   const size_t width = total.size() / static_cast<size_t>(shape[0]);
@@ -219,6 +185,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
   choose_layouts(program);
 
   SerialRun run;
+  run.gpu = setup.isa == Isa::cuda;
   run.backwards = setup.backwards;
   run.threads = setup.threads;
   execute(program, run, [&] {
@@ -226,15 +193,15 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
       if (sources[i] == kNone) continue;
       const Value& value = graph.values[sources[i]];
       const std::vector<double> data = operands[i].data.empty() ? noise(count(value.shape), i + 1) : operands[i].data;
-      write(run.at(sources[i]), value.layout == Layout::blocked_bf16 ? DType::bf16 : value.dtype,
+      write(run.buffer(sources[i]), value.layout == Layout::blocked_bf16 ? DType::bf16 : value.dtype,
             value.layout == Layout::plain ? data : in_blocks(value, data));
     }
-    if (weight != kNone) write(run.at(weight), DType::f32, noise(count(graph.values[weight].shape), 77));
-    if (program.loss_scale != kNone) write(run.at(program.loss_scale), DType::f32, {1.0});
+    if (weight != kNone) write(run.buffer(weight), DType::f32, noise(count(graph.values[weight].shape), 77));
+    if (program.loss_scale != kNone) write(run.buffer(program.loss_scale), DType::f32, {1.0});
   });
 
   Result result;
-  result.output = read(run.at(graph.outputs[0]), graph.values[graph.outputs[0]]);
+  result.output = read(run.buffer(graph.outputs[0]), graph.values[graph.outputs[0]]);
   result.gradients.resize(operands.size());
   result.nodes = graph.nodes.size();
   for (const ParameterGradient& g : program.gradients) {
@@ -340,8 +307,7 @@ inline void verify_way(const Case& c, Way way, const char* file, int line) {
   // Forward one rounding, to a place of 2^-8; the incoming gradient is rounded too.
   const double tolerance = bf16 ? std::max(c.tolerance, 0x1p-8) : c.tolerance;
   const double gradient_tolerance = bf16 ? std::max(c.gradient_tolerance, 0x1p-7) : c.gradient_tolerance;
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa) || (isa == Isa::amx && !bf16)) continue;
+  for (const Isa isa : isas(bf16)) {
     Setup setup{.isa = isa, .blocked = way != Way::plain, .gradients = c.gradients, .bf16 = bf16};
     const std::string where = std::string(file) + ":" + std::to_string(line) + " " + c.op + " " + isa_name(isa) +
                               (bf16 ? " bf16" : way == Way::blocked ? " blocked" : "") + " " + c.attrs.dump() + " " +

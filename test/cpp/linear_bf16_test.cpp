@@ -51,8 +51,7 @@ void verify(const Linear& l) {
   const std::vector<double> x = noise(l.rows * l.inputs, 1), w = noise(l.outputs * l.inputs, 2);
   const std::vector<double> want = reference(l, harness::in_bf16(x), harness::in_bf16(w), noise(l.outputs, 3));
   std::vector<double> first;
-  for (const Isa isa : kIsas) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas()) {
     harness::Setup setup{.isa = isa, .gradients = false, .bf16 = true};
     const std::vector<double> got = run(l, x, w, setup);
     harness::expect_close(got, want, 3e-6, std::string(isa_name(isa)) + " linear " + l.text());

@@ -44,8 +44,7 @@ void linear_rows_alone() {
   const int64_t rows = 37, k = 530, n = 70;
   const std::vector<double> x = noise(rows * k, 5);
   const Builder build = one("linear");
-  for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (!isa_usable(isa)) continue;
+  for (const Isa isa : harness::isas(false)) {
     const Setup setup{isa, false, false, false, false};
     const std::vector<double> all = run_graph({{{rows, k}, x}, {{n, k}}, {{n}}}, build, setup).output;
     for (const int64_t part : {1, 2, 5, 14, 16}) {
@@ -70,8 +69,7 @@ void linear_with_activation() {
       return g.nodes[g.append(name, "a", {y}, given)].outputs[0];
     };
     const std::vector<Operand> operands = {{{19, 40}}, {{35, 40}}, {{35}}};
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-      if (!isa_usable(isa)) continue;
+    for (const Isa isa : harness::isas(false)) {
       const Result fused = run_graph(operands, build, {isa, false, false, false, true});
       const Result apart = run_graph(operands, build, {isa, false, false, false, false});
       CHECK(fused.output == apart.output);

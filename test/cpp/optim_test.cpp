@@ -212,14 +212,15 @@ std::pair<Numbers, Numbers> dropped(const DropoutCase& c) {
     graph.outputs.push_back(graph.nodes[graph.append(op, op, {x}, attrs)].outputs[0]);
   choose_layouts(program);
   SerialRun run;
+  run.gpu = c.isa == Isa::cuda;
   run.state = c.random;
   const Numbers ones(static_cast<size_t>(count(c.shape)), 1);
   execute(program, run, [&] {
-    write(run.at(x), c.layout == Layout::blocked_bf16 ? DType::bf16 : DType::f32,
+    write(run.buffer(x), c.layout == Layout::blocked_bf16 ? DType::bf16 : DType::f32,
           c.layout == Layout::plain ? ones : in_blocks(value, ones));
   });
-  return {read(run.at(graph.outputs[0]), graph.values[graph.outputs[0]]),
-          read(run.at(graph.outputs[1]), graph.values[graph.outputs[1]])};
+  return {read(run.buffer(graph.outputs[0]), graph.values[graph.outputs[0]]),
+          read(run.buffer(graph.outputs[1]), graph.values[graph.outputs[1]])};
 }
 
 void test_dropout_bits() {

@@ -144,9 +144,8 @@ void test_max_pool_rules() {
   const Builder build = [](Graph& g, const std::vector<ValueId>& ids) {
     return g.nodes[g.append("max_pool", "node", ids, json(R"({"kernel":[2,2],"stride":[1,1]})"))].outputs[0];
   };
-  for (const Isa isa : kIsas) {
+  for (const Isa isa : harness::isas()) {
     for (const bool bf16 : {false, true}) {
-      if (!isa_usable(isa)) continue;
       const Setup setup{.isa = isa, .blocked = true, .bf16 = bf16};
       for (const double sign : {1.0, -1.0}) {
         const double odd = std::copysign(nan, sign);
@@ -285,8 +284,7 @@ void test_statistics() {
     for (double& x : operands[0].data) x = static_cast<float>(x + offset);
     const Json attrs = json(R"({"mode":"train","momentum":0.25})");
     const double n = 9 * 31 * 23;
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-      if (!isa_usable(isa)) continue;
+    for (const Isa isa : harness::isas(false)) {
       const auto output = [&](size_t i) { return batch_norm_output(operands, i, isa, attrs); };
       const Numbers mean = output(1), invstd = output(2), next_mean = output(3), next_var = output(4);
       for (int64_t c = 0; c < shape[1]; ++c) {
