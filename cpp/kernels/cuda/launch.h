@@ -25,7 +25,7 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 threads, size_t shared, Arg
   void* pointers[] = {static_cast<void*>(&args)...};
   note(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, threads, pointers, shared, stream()));
 #else
-  note(standin::launch(grid, threads, shared, [=] { kernel(args...); }));
+  note(standin::launch(grid, threads, shared, [=] { kernel(args...); }, stream()));
 #endif
 }
 

@@ -1,0 +1,46 @@
+# The kernels for GPUs on the host: the stand-in for CUDA, the second binary built against it, and the tests of both.
+#
+# Kernels are compiled with what thread and alignment sanitizer put before loads and stores; the stand-in brings the
+# functions that are called there, and no sanitizer's library is linked. Thread and address sanitizer exclude each other,
+# and the stand-in checks bounds itself: so all of this is left out of builds with THAW_SANITIZE.
+set(STANDIN ${CMAKE_SOURCE_DIR}/test/cuda/standin)
+set(STANDIN_CHECKED -fsanitize=thread,alignment --param=tsan-instrument-func-entry-exit=0 -O2 -Wno-unknown-pragmas)
+
+# The runtime, unchecked.
+file(GLOB STANDIN_SOURCES CONFIGURE_DEPENDS ${STANDIN}/*.cpp)
+add_library(thaw_standin_runtime OBJECT ${STANDIN_SOURCES})
+target_include_directories(thaw_standin_runtime PRIVATE ${STANDIN})
+target_compile_options(thaw_standin_runtime PRIVATE -O3)
+
+# The kernels: each .cu by a source of one line, for compilers that know no .cu.
+file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cpp/kernels/cuda/*.cu)
+set(STANDIN_KERNELS)
+foreach(source ${CUDA_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  set(wrapper ${CMAKE_BINARY_DIR}/standin/${name}.cpp)
+  file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"kernels/cuda/${name}.cu\"\n")
+  list(APPEND STANDIN_KERNELS ${wrapper})
+endforeach()
+add_library(thaw_standin_kernels OBJECT ${STANDIN_KERNELS})
+target_include_directories(thaw_standin_kernels PRIVATE ${STANDIN} cpp)
+target_compile_options(thaw_standin_kernels PRIVATE ${STANDIN_CHECKED} -g1)
+
+# The second binary, as the core loads it.
+add_library(thaw_cuda_standin SHARED $<TARGET_OBJECTS:thaw_standin_kernels> $<TARGET_OBJECTS:thaw_standin_runtime>)
+set_target_properties(thaw_cuda_standin PROPERTIES PREFIX "" OUTPUT_NAME thaw.standin SUFFIX .so)
+target_link_libraries(thaw_cuda_standin PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+target_link_options(thaw_cuda_standin PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,--no-undefined)
+
+# The same for tests, which see the inside.
+add_library(thaw_standin STATIC $<TARGET_OBJECTS:thaw_standin_kernels> $<TARGET_OBJECTS:thaw_standin_runtime>)
+target_link_libraries(thaw_standin PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
+
+file(GLOB CUDA_TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/cuda/*_test.cpp)
+foreach(source ${CUDA_TESTS})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(cuda_${name} ${source})
+  target_include_directories(cuda_${name} PRIVATE ${STANDIN} test/cuda test/cpp)
+  target_compile_options(cuda_${name} PRIVATE ${STANDIN_CHECKED} -g1)
+  target_link_libraries(cuda_${name} PRIVATE thaw_core thaw_standin)
+  add_test(NAME cuda_${name} COMMAND cuda_${name})
+endforeach()
