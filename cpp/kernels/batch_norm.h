@@ -56,6 +56,8 @@ struct BatchNormStatistics {
   float* invstd;          // [C]
   float* next_mean;       // [C] the running statistics after this batch
   float* next_var;
+  const int64_t* tracked; // batches so far, or null
+  int64_t* next_tracked;  // one more
 };
 
 struct BatchNormApply {

@@ -141,16 +141,15 @@ void lower_statistics(Lower& low, const Form& form) {
   });
   const Buffer old_mean = low.input(3), old_var = low.input(4);
   const Buffer mean = low.output(1), invstd = low.output(2), next_mean = low.output(3), next_var = low.output(4);
+  const Buffer tracked = low.input(5), next = low.has(5) ? low.output(5) : kNone;
   const float eps = eps_of(low.attrs()), momentum = static_cast<float>(low.attrs().get("momentum", 0.1));
   low.launch(form.kernels.statistics, form.blocks(), 0, [=](Run& run) {
     return BatchNormStatistics{view.channels, chunks, view.pictures * view.pixels,
                                static_cast<const double*>(run.at(partial)), view, run.f32(x), run.f32(old_mean),
                                run.f32(old_var), eps, momentum, run.f32(mean), run.f32(invstd), run.f32(next_mean),
-                               run.f32(next_var)};
+                               run.f32(next_var), static_cast<const int64_t*>(run.at(tracked)),
+                               static_cast<int64_t*>(run.at(next))};
   });
-  if (!low.has(5)) return;
-  const Buffer tracked = low.input(5), next = low.output(5);
-  low.add([=](Run& run) { *static_cast<int64_t*>(run.at(next)) = *static_cast<const int64_t*>(run.at(tracked)) + 1; });
 }
 
 void lower_batch_norm(Lower& low) {

@@ -75,6 +75,7 @@ void write_statistics(const BatchNormStatistics& a, int64_t c, const Moments& m)
 
 template <int V>
 void statistics(const BatchNormStatistics& a, int64_t block, void*) {
+  if (block == 0 && a.next_tracked) *a.next_tracked = *a.tracked + 1;
   double joined[2 * V * kLanes];
   join_chunks<V>(a.partial, block, blocks_of<V>(a.channels), a.chunks, joined);
   V16 shift[V];
