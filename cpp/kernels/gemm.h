@@ -3,7 +3,8 @@
 // B lies in chunks of kDepth along K, each in panels of 16 outputs [ceil(N/16)][depth][16]: what a task reads for one
 // chunk is one piece of memory, whatever N and K. A lies in row tiles of R rows [K][R], tile i of n from row M i / n.
 // Order of a sum: chunks of kDepth along K, each one chain of fused multiply-adds from zero, the chunks added in order.
-// It does not depend on M, so a row has the same bits in any batch.
+// It does not depend on M, so a row has the same bits in any batch. Sums that no row of a batch has to itself (gradients
+// of weights) may be cut into parts of some chunks each, added in order.
 #include <cstdint>
 
 #include "kernels/activation.h"
@@ -35,11 +36,12 @@ struct PackA {
 };
 
 struct Gemm {
-  const float* a;     // packed; matrices m * k apart
+  const float* a;     // packed, or as it lies; matrices m * k apart
   const float* b;     // packed; matrices panels * k * 16 apart
   const float* bias;  // [n] or null
   float* c;           // [batch][m][n]
   int64_t m, n, k;
+  int64_t m_stride, k_stride;  // of an a that is not packed: one of them is 1
   int64_t tiles;        // row tiles of one matrix
   int64_t row_groups;   // tasks of one matrix along M
   int64_t col_groups;   // tasks of one matrix along N
@@ -47,10 +49,13 @@ struct Gemm {
   const int64_t* b_of;
   Activation activation;
   float alpha;
+  int64_t batch;
+  int64_t parts;        // 1, or where rows is 0: how many parts a sum has, at most as many as chunks
+  float* partial;       // [parts][batch][m][n] where parts is more than 1
 };
 
 struct GemmKernels {
-  int64_t rows;  // the most rows of a tile
+  int64_t rows;  // the most rows of a tile; 0: a is read as it lies, there are no tiles and no pack_a
   void (*pack_a)(const PackA&, int64_t task, void* scratch);
   void (*pack_b)(const PackB&, int64_t task, void* scratch);
   /// Tasks: batch * row_groups * col_groups.

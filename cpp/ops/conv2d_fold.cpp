@@ -3,7 +3,7 @@
 //   fold_batch_norm_weight(weight [K,…], gamma? [K], mean [K], variance [K]; eps 1e-5) → weight * s
 //   fold_batch_norm_bias(bias? [K], gamma? [K], beta? [K], mean [K], variance [K]; eps 1e-5) → (bias - mean) s + beta
 // Computed in double: each result is rounded once.
-#include <cmath>
+#include "kernels/fold.h"
 
 #include "ops/op.h"
 
@@ -29,22 +29,13 @@ void infer_bias(Infer& infer) {
   infer.output(DType::f32, infer.shape(4));
 }
 
-double scale_at(const float* gamma, const float* variance, double eps, int64_t k) {
-  return (gamma ? gamma[k] : 1.0) / std::sqrt(static_cast<double>(variance[k]) + eps);
-}
-
 void lower_weight(Lower& lower) {
   const Shape& shape = lower.in(0).shape;
   const int64_t outputs = shape[0], each = outputs ? count(shape) / outputs : 0;
   const double eps = lower.attrs().get("eps", 1e-5);
   const Buffer weight = lower.input(0), gamma = lower.input(1), variance = lower.input(3), result = lower.output(0);
-  lower.add([=](Run& run) {
-    const float *w = run.f32(weight), *g = run.f32(gamma), *v = run.f32(variance);
-    float* to = run.f32(result);
-    run.parallel(outputs, 0, [=](int64_t k, void*) {
-      const double scale = scale_at(g, v, eps, k);
-      for (int64_t i = k * each; i < (k + 1) * each; ++i) to[i] = static_cast<float>(w[i] * scale);
-    });
+  lower.launch(fold_kernels(lower.isa()).weight, outputs, 0, [=](Run& run) {
+    return FoldWeight{run.f32(weight), run.f32(gamma), run.f32(variance), run.f32(result), outputs, each, eps};
   });
 }
 
@@ -53,14 +44,9 @@ void lower_bias(Lower& lower) {
   const double eps = lower.attrs().get("eps", 1e-5);
   const Buffer bias = lower.input(0), gamma = lower.input(1), beta = lower.input(2), mean = lower.input(3),
                variance = lower.input(4), result = lower.output(0);
-  lower.add([=](Run& run) {
-    const float *b = run.f32(bias), *g = run.f32(gamma), *shift = run.f32(beta), *m = run.f32(mean),
-                *v = run.f32(variance);
-    float* to = run.f32(result);
-    for (int64_t k = 0; k < outputs; ++k) {
-      const double centred = (b ? b[k] : 0.0) - static_cast<double>(m[k]);
-      to[k] = static_cast<float>(centred * scale_at(g, v, eps, k) + (shift ? shift[k] : 0.0));
-    }
+  lower.launch(fold_kernels(lower.isa()).bias, 1, 0, [=](Run& run) {
+    return FoldBias{run.f32(bias), run.f32(gamma),    run.f32(beta),   run.f32(mean),
+                    run.f32(variance), run.f32(result), outputs, eps};
   });
 }
 

@@ -81,13 +81,20 @@ struct Operands {
   }
 };
 
-void check_targets(const CrossEntropy& args, int64_t tasks, const std::string& name) {
-  for (int64_t t = 0; t < tasks; ++t) {
-    const int64_t at = args.wrong[t];
+/// Throws ERR_TARGET where a task found a class number outside the classes.
+void check_targets(const Run& run, const CrossEntropy& shape, Buffer target, Buffer wrong, int64_t tasks,
+                   const std::string& name) {
+  if (tasks == 0) return;
+  std::vector<int64_t> found(static_cast<size_t>(tasks));
+  run.fetch(found.data(), wrong, 0, found.size() * sizeof(int64_t));
+  for (const int64_t at : found) {
     if (at < 0) continue;
-    const int64_t value = args.kind == TargetKind::i64 ? static_cast<const int64_t*>(args.target)[at]
-                                                       : static_cast<const int32_t*>(args.target)[at];
-    fail_expected("ERR_TARGET", "class indices from 0 to " + std::to_string(args.n - 1), "the target of '" + name + "'",
+    int64_t value = 0;
+    int32_t narrow = 0;
+    const size_t position = static_cast<size_t>(at);
+    if (shape.kind == TargetKind::i64) run.fetch(&value, target, position * sizeof(value), sizeof(value));
+    else run.fetch(&narrow, target, position * sizeof(narrow), sizeof(narrow)), value = narrow;
+    fail_expected("ERR_TARGET", "class indices from 0 to " + std::to_string(shape.n - 1), "the target of '" + name + "'",
                   std::to_string(value) + " at position " + std::to_string(at));
   }
 }
@@ -99,14 +106,14 @@ void lower(Lower& lower) {
   const size_t tasks = static_cast<size_t>(units.tasks);
   const Buffer shares = lower.workspace(sizeof(LossShare) * std::max<size_t>(1, tasks));
   const Buffer wrong = lower.workspace(sizeof(int64_t) * std::max<size_t>(1, tasks));
-  const auto kernel = loss_kernels(lower.isa()).cross_entropy;
-  const std::string name = lower.node().name;
-  lower.add([=](Run& run) {
+  lower.launch(loss_kernels(lower.isa()).cross_entropy, units.tasks, 0, [=](Run& run) {
     CrossEntropy args = operands.bind(shape, run);
     args.shares = static_cast<LossShare*>(run.at(shares));
     args.wrong = static_cast<int64_t*>(run.at(wrong));
-    run.parallel(units.tasks, 0, [&](int64_t task, void* scratch) { kernel(args, task, scratch); });
-    check_targets(args, units.tasks, name);
+    return args;
+  });
+  lower.check({wrong, operands.target}, [=, name = lower.node().name](Run& run) {
+    check_targets(run, shape, operands.target, wrong, units.tasks, name);
   });
   lower_finish(lower, shares, units.tasks, 0, 2);
 }

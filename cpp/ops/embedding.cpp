@@ -42,16 +42,22 @@ void differentiate(Gradient& g) {
   g.add_rows(1, g.output(1), dy);
 }
 
-/// The first position that a task found wrong, or -1.
-int64_t first_wrong(const int64_t* wrong, int64_t tasks) {
-  for (int64_t t = 0; t < tasks; ++t) {
-    if (wrong[t] >= 0) return wrong[t];
+/// Throws ERR_INDEX where a task found an index outside the rows.
+void check_indices(const Run& run, const Embedding& shape, Buffer indices, Buffer wrong, int64_t tasks,
+                   const std::string& name) {
+  if (tasks == 0) return;
+  std::vector<int64_t> found(static_cast<size_t>(tasks));
+  run.fetch(found.data(), wrong, 0, found.size() * sizeof(int64_t));
+  for (const int64_t at : found) {
+    if (at < 0) continue;
+    int64_t value = 0;
+    int32_t narrow = 0;
+    const size_t position = static_cast<size_t>(at);
+    if (shape.indices.wide) run.fetch(&value, indices, position * sizeof(value), sizeof(value));
+    else run.fetch(&narrow, indices, position * sizeof(narrow), sizeof(narrow)), value = narrow;
+    fail_expected("ERR_INDEX", "indices from 0 to " + std::to_string(shape.rows - 1), "embedding '" + name + "'",
+                  std::to_string(value) + " at position " + std::to_string(at));
   }
-  return -1;
-}
-
-int64_t value_at(const Indices& indices, int64_t i) {
-  return indices.wide ? static_cast<const int64_t*>(indices.data)[i] : static_cast<const int32_t*>(indices.data)[i];
 }
 
 void lower(Lower& lower) {
@@ -65,20 +71,17 @@ void lower(Lower& lower) {
   const int64_t tasks = (shape.count + shape.per_task - 1) / shape.per_task;
   const Buffer indices = lower.input(0), weight = lower.input(1), y = lower.output(0), kept = lower.output(1);
   const Buffer wrong = lower.workspace(sizeof(int64_t) * std::max<int64_t>(1, tasks));
-  const auto gather = embedding_kernels(lower.isa()).gather;
-  const std::string name = lower.node().name;
-  lower.add([=](Run& run) {
+  lower.launch(embedding_kernels(lower.isa()).gather, tasks, 0, [=](Run& run) {
     Embedding args = shape;
     args.indices.data = run.at(indices);
     args.weight = run.f32(weight);
     args.y = run.f32(y);
     args.kept = static_cast<int32_t*>(run.at(kept));
     args.wrong = static_cast<int64_t*>(run.at(wrong));
-    run.parallel(tasks, 0, [&](int64_t task, void* scratch) { gather(args, task, scratch); });
-    const int64_t at = first_wrong(args.wrong, tasks);
-    if (at < 0) return;
-    fail_expected("ERR_INDEX", "indices from 0 to " + std::to_string(args.rows - 1), "embedding '" + name + "'",
-                  std::to_string(value_at(args.indices, at)) + " at position " + std::to_string(at));
+    return args;
+  });
+  lower.check({wrong, indices}, [=, name = lower.node().name](Run& run) {
+    check_indices(run, shape, indices, wrong, tasks, name);
   });
 }
 

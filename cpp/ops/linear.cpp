@@ -151,6 +151,7 @@ void lower_weights(Lower& lower) {
   p.a = lower.input(1);
   p.m_stride = 1;
   p.k_stride = p.m;
+  p.over_rows = true;
   p.b = lower.workspace(sizeof(float) * count(packed_shape({}, p.k, p.n)));
   p.c = lower.output(0);
   lower_pack(lower, lower.input(0), p.b, 1, p.k, p.n, p.n, 1);

@@ -16,6 +16,7 @@ struct Product {
   std::vector<int64_t> a_of = {0}, b_of = {0};  // the matrices each product reads
   Activation activation = Activation::none;
   float alpha = 0;
+  bool over_rows = false;  // sums go over the rows of a batch, so that their order may follow from all of the shape
 };
 
 /// Packs a when it must be, then multiplies.
