@@ -3,6 +3,16 @@
 #include <cstring>
 
 #include "kernels/activation.h"
+#include "kernels/batch_norm.h"
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
+#include "kernels/fold.h"
+#include "kernels/gemm.h"
+#include "kernels/layer_norm.h"
+#include "kernels/local_response_norm.h"
+#include "kernels/loss.h"
+#include "kernels/reorder.h"
+#include "kernels/softmax.h"
 
 namespace thaw {
 namespace cuda {

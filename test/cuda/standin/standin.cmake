@@ -44,3 +44,10 @@ foreach(source ${CUDA_TESTS})
   target_link_libraries(cuda_${name} PRIVATE thaw_core thaw_standin)
   add_test(NAME cuda_${name} COMMAND cuda_${name})
 endforeach()
+
+# The operators' tests of the core once more, on the stand-in.
+foreach(name batch_norm_test conv2d_bf16_test conv2d_shapes_test conv2d_test linear_bf16_test ops_losses_test ops_products_test
+        optim_test pool_norm_test pool_test shape_ops_test)
+  add_test(NAME cuda_${name}_of_operators COMMAND ${name})
+  set_tests_properties(cuda_${name}_of_operators PROPERTIES ENVIRONMENT THAW_CUDA_BINARY=$<TARGET_FILE:thaw_cuda_standin>)
+endforeach()
