@@ -23,6 +23,7 @@ foreach(source ${CUDA_SOURCES})
 endforeach()
 add_library(thaw_standin_kernels OBJECT ${STANDIN_KERNELS})
 target_include_directories(thaw_standin_kernels PRIVATE ${STANDIN} cpp)
+target_compile_definitions(thaw_standin_kernels PRIVATE THAW_VERSION="${THAW_VERSION}")
 target_compile_options(thaw_standin_kernels PRIVATE ${STANDIN_CHECKED} -g1)
 
 # The second binary, as the core loads it.
