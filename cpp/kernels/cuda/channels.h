@@ -132,7 +132,7 @@ __device__ void sum_products(const Walk<Lines>& walk, const Terms& terms, double
     float sum[kEach], products[kEach];
 #pragma unroll
     for (int j = 0; j < kEach; ++j) sum[j] = products[j] = 0;
-#pragma unroll 4
+#pragma unroll 2
     for (int run = 0; run < kRun && i < walk.count; ++run, i += kLinesAtOnce) {
       float a[kEach], b[kEach];
       terms(walk, walk.at(i), a, b);

@@ -11,6 +11,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/local_response_norm.h"
 #include "kernels/loss.h"
+#include "kernels/optim_gpu.h"
 #include "kernels/reorder.h"
 #include "kernels/softmax.h"
 
