@@ -90,7 +90,9 @@ class Stretches {
 template <class T>
 T* offset(T* p, int64_t by) { return p ? p + by : nullptr; }
 
-SgdUpdate sgd_update(const OptimizerSettings& settings, const ParameterSlot& slot, double scale) {
+}  // namespace
+
+SgdUpdate sgd_factors(const OptimizerSettings& settings, const ParameterSlot& slot, double scale) {
   SgdUpdate a = {};
   a.scale = static_cast<float>(scale);
   a.rate = static_cast<float>(slot.learning_rate);
@@ -100,8 +102,7 @@ SgdUpdate sgd_update(const OptimizerSettings& settings, const ParameterSlot& slo
   return a;
 }
 
-/// Factors that depend on the step count are made in double, as PyTorch makes them in Python.
-AdamUpdate adam_update(const OptimizerSettings& settings, const ParameterSlot& slot, double scale) {
+AdamUpdate adam_factors(const OptimizerSettings& settings, const ParameterSlot& slot, double scale) {
   const double steps = static_cast<double>(*slot.steps);
   const bool decoupled = settings.kind == OptimizerKind::adamw;
   AdamUpdate a = {};
@@ -118,11 +119,13 @@ AdamUpdate adam_update(const OptimizerSettings& settings, const ParameterSlot& s
   return a;
 }
 
+namespace {
+
 void apply_sgd(const OptimizerSettings& settings, const std::vector<ParameterSlot>& slots, double scale,
                const OptimKernels& kernels, const Stretches& stretches, Run& run) {
   stretches.each(run, [&](int64_t, const Stretches::Part& part, const float* gradient) {
     const ParameterSlot& slot = slots[part.slot];
-    SgdUpdate a = sgd_update(settings, slot, scale);
+    SgdUpdate a = sgd_factors(settings, slot, scale);
     a.weight = slot.weight + part.begin;
     a.gradient = gradient;
     a.origin = offset(slot.origin, part.begin);
@@ -137,7 +140,7 @@ void apply_adam(const OptimizerSettings& settings, const std::vector<ParameterSl
   for (const ParameterSlot& slot : slots) ++*slot.steps;
   stretches.each(run, [&](int64_t, const Stretches::Part& part, const float* gradient) {
     const ParameterSlot& slot = slots[part.slot];
-    AdamUpdate a = adam_update(settings, slot, scale);
+    AdamUpdate a = adam_factors(settings, slot, scale);
     a.weight = slot.weight + part.begin;
     a.gradient = gradient;
     a.origin = offset(slot.origin, part.begin);

@@ -13,6 +13,9 @@
 
 namespace thaw {
 
+struct SgdUpdate;   // kernels/optim.h
+struct AdamUpdate;
+
 enum class OptimizerKind : uint8_t { sgd, adam, adamw };
 /// "sgd", "adam" or "adamw". Throws ERR_REQUEST.
 OptimizerKind optimizer_from(const std::string& name);
@@ -55,6 +58,11 @@ double gradient_norm(const std::vector<ParameterSlot>& slots, Isa isa, Run& run)
 /// Factor that brings gradients of this norm to at most `limit`, as torch.nn.utils.clip_grad_norm_ does:
 /// limit / (norm + 1e-6), at most 1. A limit of 0 or less: 1.
 double clip_factor(double norm, double limit);
+
+/// What the kernels of an update get besides arrays. Factors that depend on the step count (counted up before) are made in
+/// double, as PyTorch makes them in Python.
+SgdUpdate sgd_factors(const OptimizerSettings& settings, const ParameterSlot& slot, double scale);
+AdamUpdate adam_factors(const OptimizerSettings& settings, const ParameterSlot& slot, double scale);
 
 /// Updates every slot with its gradient times `scale` (clipping, mean over accumulated batches).
 void apply_update(const OptimizerSettings& settings, const std::vector<ParameterSlot>& slots, double scale, Isa isa,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "optim/optimizer_gpu.h"
 #include "session/command.h"
 #include "session/feature_cache.h"
 #include "session/store.h"
@@ -52,6 +53,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<PreparedCache> prepared;
   std::map<int64_t, FeatureCache> caches;
   int device = kHost;  // where its plans run
+  GpuOptimizer gpu_optimizer;
   int64_t next_id = 1;  // for plans and caches
 
   /// The cache of that number. Throws ERR_CACHE.
