@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace thaw {
 namespace cuda {
@@ -16,7 +17,7 @@ void note(cudaError_t error);
 
 /// Launches `kernel` on grid x threads with `shared` bytes of shared memory. Nothing is launched for an empty grid.
 template <class... Args>
-void launch(void (*kernel)(Args...), dim3 grid, dim3 threads, size_t shared, Args... args) {
+void launch(void (*kernel)(Args...), dim3 grid, dim3 threads, size_t shared, std::type_identity_t<Args>... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   // Beyond 48 KiB a kernel has to be told; telling it again costs nothing that a recorded graph would repeat.
   if (shared > (size_t{48} << 10))

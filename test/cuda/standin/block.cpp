@@ -178,8 +178,9 @@ bool run_block(Block& b, uint64_t number) {
   const unsigned warps = (b.threads + 31) / 32;
   bool fine = true;
   for (int left = 1; fine && left == 1;) {
+    const uint32_t order = static_cast<uint32_t>(b.running.phase_floor >> kStampBits) + 77;
     for (unsigned i = 0; fine && i < 32; ++i) {
-      const unsigned w = shuffled(i, b.warp_stamps[0] + 77);
+      const unsigned w = shuffled(i, order);
       if (w < warps) fine = run_warp(b, w);
     }
     if (!fine) break;

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <cstdio>
+#include <map>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -55,11 +56,8 @@ std::string bytes_of(uintptr_t address, size_t bytes) {
   return number(bytes) + " bytes at " + describe_address(address);
 }
 
-std::string who() { return "thread " + number(block->current->number); }
-
-}  // namespace
-
-std::string name_place(const void* place) {
+/// The line, by addr2line where it is installed.
+std::string look_up(const void* place) {
   Dl_info info{};
   if (place == nullptr || dladdr(place, &info) == 0 || info.dli_fname == nullptr) return "an unknown place";
   const uintptr_t offset = reinterpret_cast<uintptr_t>(place) - reinterpret_cast<uintptr_t>(info.dli_fbase);
@@ -74,6 +72,17 @@ std::string name_place(const void* place) {
   }
   line = line.substr(0, line.find_first_of(" \n"));
   return line.empty() || line[0] == '?' ? std::string(info.dli_fname) + "+" + address : line;
+}
+
+std::string who() { return "thread " + number(block->current->number); }
+
+}  // namespace
+
+std::string name_place(const void* place) {
+  static std::map<const void*, std::string> known;
+  const std::lock_guard lock(mutex);
+  const auto at = known.find(place);
+  return at != known.end() ? at->second : known[place] = look_up(place);
 }
 
 std::string name_place(const std::source_location& where) { return std::string(where.file_name()) + ":" + number(where.line()); }
