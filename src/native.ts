@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { ThawError, expected } from './errors.js';
@@ -39,7 +41,7 @@ export interface CompileRequest {
   trainable: string[];
   batchNorm?: Record<string, 'frozen' | 'statistics' | 'train'>;
   outputs?: string[];
-  /** Default 'auto': bf16 where the instruction set is amx, else fp32. */
+  /** Default 'auto': bf16 where the instruction set is amx or cuda, else fp32. */
   precision?: Precision | 'auto';
   isa?: Isa;
 }
@@ -106,6 +108,21 @@ export type CacheRequest =
   | { action: 'clear' | 'release' | 'info'; cache: number }
   | { action: 'has'; cache: number; keys: string[] };
 
+/** The second binary, and the version of thaw that it must be of. */
+export interface CudaBinary {
+  library: string;
+  version: string;
+}
+
+/** A GPU as the driver describes it: compute capability '9.0', memory in bytes. */
+export interface GpuDescription {
+  device: `cuda:${number}`;
+  name: string;
+  computeCapability: string;
+  multiprocessors: number;
+  memory: number;
+}
+
 /** Requests and replies of the commands, by name. Buffers that travel beside them are named in the comments. */
 export interface Commands {
   /** Reads ranges of a file into the store, all or none. */
@@ -127,6 +144,13 @@ export interface Commands {
   /** Buffers in: the inputs. Buffers out: outputs, then gradients asked for. */
   run: { request: RunRequest; reply: RunReply };
   release: { request: { plan: number }; reply: object };
+  /**
+   * GPUs, and versions of CUDA: the driver's ('0.0': there is none) and the least that the binary runs on. `why`: there is no GPU.
+   * @throws ERR_DEVICE the binary does not load, or is of another version
+   */
+  devices: { request: CudaBinary; reply: { gpus: GpuDescription[]; driver: string; needed: string; why?: string } };
+  /** Moves the session, whose plans are gone then. -1: the processor, for which no binary is needed. @throws ERR_DEVICE */
+  device: { request: { device: number } & Partial<CudaBinary>; reply: { gpu?: GpuDescription } };
 }
 
 export interface SubmitOptions {
@@ -164,8 +188,8 @@ export interface NativeSession {
   dispose(): void;
 }
 
-/** Instruction sets that the core has kernels for; amx is avx512 with the tiles of AMX for products in bf16. */
-export type Isa = 'scalar' | 'avx2' | 'avx512' | 'amx';
+/** Instruction sets that there are kernels for; amx is avx512 with the tiles of AMX for products in bf16, cuda is a GPU's. */
+export type Isa = 'scalar' | 'avx2' | 'avx512' | 'amx' | 'cuda';
 
 /** How a network computes: bf16 keeps pictures and weights of convolutions in 16 bits and sums in 32. */
 export type Precision = 'fp32' | 'bf16';
@@ -213,6 +237,41 @@ export function nativePath(): string {
     const fix = "run 'npx thaw build' to build one (it needs CMake and a C++20 compiler)";
     throw new ThawError('ERR_NATIVE_MISSING', `expected a binary for ${machine}, received none: ${fix}`, { cause });
   }
+}
+
+const CUDA_FILE = process.platform === 'win32' ? 'thaw.cuda.dll' : 'thaw.cuda.so';
+
+/**
+ * Path of the second binary, with the kernels for GPUs: what THAW_CUDA_BINARY names, else that of the package thaw-cuda,
+ * else what a build of the sources left. The core opens it when it is asked for a GPU.
+ * @throws ERR_DEVICE there is none
+ */
+export function cudaPath(): string {
+  const named = process.env['THAW_CUDA_BINARY'];
+  // Of a bare name the system would search its own folders of libraries.
+  if (named) return path.resolve(named);
+  const packaged = packagedCuda();
+  const built = fileURLToPath(new URL(`../build/Release/${CUDA_FILE}`, import.meta.url));
+  const found = [packaged, built].find((file) => file !== undefined && existsSync(file));
+  if (found !== undefined) return found;
+  const { version } = coreInfo();
+  throw new ThawError(
+    'ERR_DEVICE',
+    packaged === undefined
+      ? `expected the package thaw-cuda for a GPU, received none: 'npm install thaw-cuda@${version}' adds it`
+      : `expected a binary of thaw-cuda for ${process.platform} ${process.arch}, received none at '${packaged}'`,
+  );
+}
+
+/** Where the package thaw-cuda, found from thaw's own place, has its binary; undefined where it is not installed. */
+function packagedCuda(): string | undefined {
+  const require = createRequire(import.meta.url);
+  try {
+    require.resolve('thaw-cuda');
+  } catch {
+    return undefined;
+  }
+  return (require('thaw-cuda') as { binary: string }).binary;
 }
 
 /** Loads the addon at its first use, so that importing thaw works (and says what to do) without a binary. */

@@ -1,5 +1,7 @@
 /** Flags: one table a command. Help, parsing and the test that compares them with the options of `fit` read these tables. */
 import { parseArgs } from 'node:util';
+import { isDeviceRequest } from '../network/device-name.js';
+import type { DeviceRequest } from '../network/device-name.js';
 
 export type FlagKind = 'text' | 'number' | 'switch' | 'list';
 
@@ -37,7 +39,13 @@ export const COMMON_FLAGS: readonly Flag[] = [
     name: 'precision',
     kind: 'text',
     value: 'P',
-    text: 'auto, fp32 or bf16. Default auto: bf16 where the processor has AMX.',
+    text: 'auto, fp32 or bf16. Default auto: bf16 on a GPU and where the processor has AMX.',
+  },
+  {
+    name: 'device',
+    kind: 'text',
+    value: 'D',
+    text: 'Where the network computes: cpu, cuda, cuda:1, … or auto (a GPU where one can be used). Default cpu.',
   },
   { name: 'seed', kind: 'number', value: 'N', text: 'Seed of everything drawn at random. Default 0.' },
   { name: 'help', kind: 'switch', text: 'Show this help.' },
@@ -107,10 +115,22 @@ export function required(values: Values, name: string): string {
 }
 
 /** How the core computes: options of `load` and `create`. */
-export function engine(values: Values): { threads?: number; precision?: 'auto' | 'fp32' | 'bf16' } {
+export function engine(values: Values): Engine {
   const threads = number(values, 'threads');
   const precision = choice(values, 'precision', ['auto', 'fp32', 'bf16']);
-  return { ...(threads !== undefined && { threads }), ...(precision && { precision }) };
+  const device = deviceOf(text(values, 'device'));
+  return { ...(threads !== undefined && { threads }), ...(precision && { precision }), ...(device && { device }) };
+}
+
+export interface Engine {
+  threads?: number;
+  precision?: 'auto' | 'fp32' | 'bf16';
+  device?: DeviceRequest;
+}
+
+function deviceOf(given: string | undefined): DeviceRequest | undefined {
+  if (given === undefined || isDeviceRequest(given)) return given;
+  throw new UsageError(`expected cpu, cuda, cuda:1, … or auto for --device, received '${given}'`);
 }
 
 /** The help of a command. */

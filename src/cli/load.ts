@@ -12,5 +12,11 @@ export async function loadNetwork(
 ): Promise<Network> {
   const net = await load(file, { ...options, signal, onProgress: output.loading });
   if (isHubName(file)) net.loadReport.notes.forEach((note) => output.say(note));
+  sayDevice(net, (line) => output.say(line));
   return net;
+}
+
+/** One line of what `--device auto` chose. */
+export function sayDevice({ deviceReport: { asked, device, gpu, why } }: Network, say: (line: string) => void): void {
+  if (asked === 'auto') say(`device auto: ${device} (${gpu?.name ?? why})`);
 }

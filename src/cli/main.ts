@@ -31,6 +31,10 @@ const COMMANDS: Record<string, { text: string; load: () => Promise<CliCommand> }
     text: 'how fast this machine is with a network',
     load: async () => (await import('./commands/bench.js')).bench,
   },
+  devices: {
+    text: 'show processors and GPUs, and what is missing for a GPU',
+    load: async () => (await import('./commands/devices.js')).devicesCommand,
+  },
   demo: {
     text: 'draw pictures, learn from them, transfer: needs no data',
     load: async () => (await import('./commands/demo.js')).demo,

@@ -2,8 +2,10 @@ import { expected } from '../errors.js';
 import { createSession } from '../native.js';
 import type { NativeSession, Precision } from '../native.js';
 import type { Preprocessing } from '../zoo/index.js';
-import { checkDevice, checkLabels } from './checks.js';
+import { checkLabels } from './checks.js';
 import type { Design } from './design.js';
+import { checkDevice, checkInstalled } from './device.js';
+import type { DeviceRequest } from './device.js';
 import { Network } from './network.js';
 import type { LoadReport } from './report.js';
 
@@ -13,14 +15,17 @@ export interface NetworkOptions {
   labels?: readonly string[] | undefined;
   /** Overrides what is said here of the file's or the architecture's preprocessing. */
   preprocessing?: Partial<Omit<Preprocessing, 'source'>>;
-  /** 'cpu' (default) or 'auto'; 'cuda' is ERR_DEVICE in this build. */
-  device?: 'cpu' | 'cuda' | 'auto';
+  /**
+   * Where the network computes: 'cpu' (default), 'cuda' (the first GPU), 'cuda:1', … or 'auto' (a GPU where one can be used, else
+   * the processor; `net.deviceReport` says which). See `Network.to`.
+   */
+  device?: DeviceRequest;
   /** Seeds whatever is initialised, now and by `replaceHead`. Default 0. */
   seed?: number;
   /** Most threads that work on this network, 1 or more. Default: the processors this process may use. Results do not depend on it. */
   threads?: number;
   /**
-   * 'auto' (default): bf16 where the processor has AMX, else fp32. 'bf16' keeps what convolutions read, write and weigh in
+   * 'auto' (default): bf16 on a GPU and where the processor has AMX, else fp32. 'bf16' keeps what convolutions read, write and weigh in
    * 16 bits and sums in 32; weights are trained and saved in 32 bits all the same. 'fp32' computes in 32 bits.
    */
   precision?: Precision | 'auto';
@@ -30,10 +35,11 @@ export interface NetworkOptions {
 /** As the core has it. */
 const MOST_THREADS = 256;
 
-/** @throws ERR_DEVICE, ERR_OPTION, ERR_CHANNELS */
+/** @throws ERR_ARGUMENT, ERR_DEVICE, ERR_OPTION, ERR_CHANNELS */
 export function checkOptions(options: NetworkOptions & { channels?: number | undefined }): void {
-  const { device, seed = 0, threads = 1, channels = 3, precision = 'auto' } = options;
+  const { device = 'cpu', seed = 0, threads = 1, channels = 3, precision = 'auto' } = options;
   checkDevice(device);
+  checkInstalled(device);
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS)
     throw expected('ERR_OPTION', `a whole number from 1 to ${MOST_THREADS}`, 'threads', threads);
   if (!['auto', 'fp32', 'bf16'].includes(precision))
@@ -65,6 +71,8 @@ export async function assemble(
     ...marks,
   });
   try {
+    // Ahead of the weights, so that a GPU that is not there is told before they are read.
+    await net.to(options.device ?? 'cpu', { signal: options.signal });
     await fill(net, session);
     return net;
   } catch (error) {

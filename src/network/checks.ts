@@ -1,15 +1,4 @@
-import { expected, ThawError } from '../errors.js';
-
-/** @throws ERR_DEVICE unless the processor will do */
-export function checkDevice(device: unknown): void {
-  if (device === undefined || device === 'cpu' || device === 'auto') return;
-  if (device === 'cuda')
-    throw new ThawError(
-      'ERR_DEVICE',
-      "device 'cuda' is not available: this build of thaw has no CUDA; use 'cpu' or 'auto'",
-    );
-  throw expected('ERR_DEVICE', "'cpu', 'cuda' or 'auto'", 'device', device);
-}
+import { expected } from '../errors.js';
 
 /**
  * Labels as given by a user: strings that are not empty, one for each of `outputs` where that is known. ImageNet's own list

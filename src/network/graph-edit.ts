@@ -21,6 +21,13 @@ export function tensorOf(graph: GraphDescription, name: string): ParameterDescri
   return found;
 }
 
+/** The same for a name that a user gave. @throws ERR_NO_TENSOR */
+export function namedTensor(graph: GraphDescription, name: string, network: string): ParameterDescription {
+  const found = tensors(graph).find((tensor) => tensor.name === name);
+  if (!found) throw expected('ERR_NO_TENSOR', `the name of a tensor of '${network}'`, 'tensor', name);
+  return found;
+}
+
 /** What the given values depend on, and nothing else; these become the outputs. Losses are dropped. */
 export function upTo(graph: GraphDescription, outputs: string[]): GraphDescription {
   const byName = new Map(graph.nodes.map((node) => [node.name, node]));

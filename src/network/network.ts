@@ -1,8 +1,11 @@
 import { ThawError } from '../errors.js';
 import type { GraphDescription } from '../graph/types.js';
 import type { NativeSession } from '../native.js';
-import { checkDevice, checkLabels } from './checks.js';
+import { checkLabels } from './checks.js';
+import { move } from './device.js';
+import type { Device, DeviceReport, DeviceRequest } from './device.js';
 import { Marks } from './freeze.js';
+import { namedTensor } from './graph-edit.js';
 import type { HeadOptions } from './head-layers.js';
 import { replaceHead } from './heads.js';
 import { layerGroups } from './groups.js';
@@ -79,6 +82,7 @@ export class Network {
   #layers: string[];
   #graphVersion = 0;
   #marks: Marks;
+  #place: DeviceReport = { asked: 'cpu', device: 'cpu' };
   readonly #plans: PlanCache;
   readonly #losses = new TrainingGraphs();
   readonly #gate = new Gate();
@@ -121,9 +125,14 @@ export class Network {
     return names ?? Array.from({ length: this.#head.outputs }, (_, i) => String(i));
   }
 
-  /** Always 'cpu' in this build. */
-  get device(): 'cpu' {
-    return 'cpu';
+  /** Where it computes: 'cpu' or 'cuda:0'. */
+  get device(): Device {
+    return this.#place.device;
+  }
+
+  /** What was asked for, and what 'auto' chose and why. */
+  get deviceReport(): DeviceReport {
+    return { ...this.#place };
   }
 
   /** Stages of the body in graph order, then the layers of a new head. */
@@ -214,7 +223,7 @@ export class Network {
    */
   async tensor(name: string, options: { signal?: AbortSignal } = {}): Promise<Tensor> {
     this.assertAlive();
-    return this.store.get(this.#tensorName(name), options.signal);
+    return this.store.get(this.aliases[name] ?? name, options.signal);
   }
 
   /**
@@ -223,7 +232,7 @@ export class Network {
    */
   async setTensor(name: string, tensor: Tensor): Promise<void> {
     this.assertFree('set a tensor');
-    await this.store.put(this.#described(this.#tensorName(name)), tensor);
+    await this.store.put(namedTensor(this.#graph, this.aliases[name] ?? name, this.name), tensor);
   }
 
   /**
@@ -256,11 +265,15 @@ export class Network {
   }
 
   /**
-   * Moves the network to a device. This build has the processor alone.
-   * @throws ERR_DEVICE for 'cuda'
+   * Moves the network: 'cpu', 'cuda' (the first GPU), 'cuda:1', … or 'auto' (a GPU where one can be used, else the processor).
+   * Weights, marks and the state of training stay as they are; what runs next is compiled for the new place.
+   * @throws ERR_DEVICE what is missing for a GPU; ERR_ARGUMENT; ERR_NETWORK_BUSY while a fit runs
    */
-  async to(device: 'cpu' | 'cuda' | 'auto'): Promise<this> {
-    checkDevice(device);
+  async to(device: DeviceRequest, options: { signal?: AbortSignal | undefined } = {}): Promise<this> {
+    const lock = this.lock(`a move to '${String(device)}'`);
+    lock.open(); // marks may change meanwhile
+    const moved = move(this.session, this.#plans, this.device, device, options.signal);
+    this.#place = await moved.finally(() => lock.release());
     return this;
   }
 
@@ -382,16 +395,5 @@ export class Network {
   assertFree(action: string): void {
     this.assertAlive();
     this.#gate.assertFree(action);
-  }
-
-  #tensorName(name: string): string {
-    return this.aliases[name] ?? name;
-  }
-
-  #described(name: string) {
-    const found = [...this.#graph.parameters, ...this.#graph.states].find((tensor) => tensor.name === name);
-    if (!found)
-      throw new ThawError('ERR_NO_TENSOR', `expected the name of a tensor of '${this.name}', received '${name}'`);
-    return found;
   }
 }

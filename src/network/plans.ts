@@ -60,6 +60,11 @@ export class PlanCache {
     return entry.plan;
   }
 
+  /** Lets go of every plan. */
+  release(): void {
+    for (const key of [...this.#entries.keys()]) this.#release(key);
+  }
+
   /**
    * Runs a plan. Inputs are checked here; those that the plan does not read are left out.
    * @throws ERR_INPUT, ERR_SHAPE, ERR_DTYPE

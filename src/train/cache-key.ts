@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { GraphDescription, NodeDescription } from '../graph/types.js';
-import { nativePath } from '../native.js';
+import { cudaPath, nativePath } from '../native.js';
 import type { Network } from '../network/network.js';
 import type { Plan } from '../network/types.js';
 import type { Feed } from './feature-cache.js';
@@ -13,7 +13,8 @@ const FORMAT = 1;
 
 /**
  * What features depend on beside the picture, as 32 letters: the graph below the cut with the values of its weights, how a
- * picture becomes its input, instruction set and precision, and the programs that compute: the core's binary and the decoder.
+ * picture becomes its input, instruction set and precision, the programs that compute (the core's binaries and the decoder), and
+ * the kind of GPU.
  */
 export async function featureKey(net: Network, { graph, inputShapes }: Feed, plan: Plan): Promise<string> {
   const { nodes, tensors } = below(
@@ -25,6 +26,7 @@ export async function featureKey(net: Network, { graph, inputShapes }: Feed, pla
   const about = {
     format: FORMAT,
     core: await coreDigest(),
+    gpu: plan.isa === 'cuda' ? await gpuDigest(net) : null,
     decoder: await decoderDigest(),
     isa: plan.isa,
     precision: plan.precision,
@@ -53,11 +55,17 @@ function below(graph: GraphDescription, values: string[]): { nodes: NodeDescript
 }
 
 let core: Promise<string> | undefined;
+let cuda: Promise<string> | undefined;
 let decoder: Promise<string> | undefined;
 
 /** The binary itself, not its version: two builds of one version need not compute the same bits. */
 function coreDigest(): Promise<string> {
   return (core ??= readFile(nativePath()).then(sha256));
+}
+
+/** Kernels may differ from one generation of GPUs to the next. */
+async function gpuDigest({ deviceReport: { gpu } }: Network): Promise<string[]> {
+  return [await (cuda ??= readFile(cudaPath()).then(sha256)), gpu?.name ?? '', gpu?.computeCapability ?? ''];
 }
 
 /**

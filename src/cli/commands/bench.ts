@@ -6,7 +6,7 @@ import type { PlanMode, Tensor } from '../../network/types.js';
 import { architectures } from '../../zoo/index.js';
 import { engine, number, text, UsageError } from '../flags.js';
 import type { Values } from '../flags.js';
-import { loadNetwork } from '../load.js';
+import { loadNetwork, sayDevice } from '../load.js';
 import type { CliCommand, Context } from './command.js';
 
 const MODES = ['forward', 'step', 'head'] as const;
@@ -70,8 +70,12 @@ function whole(values: Values, name: string, otherwise: number): number {
   return value;
 }
 
-const open = (name: string, values: Values, context: Context): Promise<Network> =>
-  architectures().includes(name) ? create(name, engine(values)) : loadNetwork(name, context, engine(values));
+async function open(name: string, values: Values, context: Context): Promise<Network> {
+  if (!architectures().includes(name)) return loadNetwork(name, context, engine(values));
+  const net = await create(name, { ...engine(values), signal: context.signal });
+  sayDevice(net, (line) => context.output.say(line));
+  return net;
+}
 
 interface Work {
   mode: BenchMode;
@@ -100,9 +104,11 @@ async function measure(net: Network, work: Work, { output, signal }: Context): P
   const threads = work.threads ?? availableParallelism();
   const picturesPerSecond = (1e3 * batch) / ms;
   const shape = inputs[net.graph.inputs[0]!.name]!.shape;
+  const { device, gpu } = net.deviceReport;
+  const place = gpu ? `${device} (${gpu.name})` : `${isa}, threads ${threads}`;
   output.result(
-    { net: net.name, mode, batch, shape, precision, isa, threads, repeats, picturesPerSecond, ms, spread },
-    `${net.name}, ${mode}, ${shape.join(' x ')}, ${precision} on ${isa}, threads ${threads}: ` +
+    { net: net.name, mode, batch, shape, precision, device, isa, threads, repeats, picturesPerSecond, ms, spread },
+    `${net.name}, ${mode}, ${shape.join(' x ')}, ${precision} on ${place}: ` +
       `${picturesPerSecond.toFixed(1)} pictures/s\n` +
       `${ms.toFixed(2)} ms a batch, median of ${repeats}; half of them within ${(100 * spread).toFixed(1)} %`,
   );

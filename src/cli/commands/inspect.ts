@@ -7,6 +7,7 @@ import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
 import { engine, flag, number, UsageError } from '../flags.js';
 import type { Values } from '../flags.js';
+import { sayDevice } from '../load.js';
 import type { Output } from '../output.js';
 import type { CliCommand } from './command.js';
 
@@ -46,7 +47,7 @@ export const inspect: CliCommand = {
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
     const { path } = await locate(file, { signal, onProgress: output.loading });
     const checkpoint = await openCheckpoint(path);
-    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, values, signal, output.warn.bind(output));
+    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, values, signal, output);
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
     try {
       const batch = number(values, 'batch');
@@ -68,17 +69,14 @@ export const inspect: CliCommand = {
   },
 };
 
-async function loadIfKnown(
-  file: string,
-  values: Values,
-  signal: AbortSignal,
-  warn: (line: string) => void,
-): Promise<Network | null> {
+async function loadIfKnown(file: string, values: Values, signal: AbortSignal, output: Output): Promise<Network | null> {
   try {
-    return await load(file, { signal, ...engine(values) });
+    const net = await load(file, { signal, ...engine(values) });
+    sayDevice(net, (line) => output.say(line));
+    return net;
   } catch (error) {
     if (!(error instanceof ThawError) || !NO_NETWORK.has(error.code)) throw error;
-    warn(`${error.message}; this is what it holds:`);
+    output.warn(`${error.message}; this is what it holds:`);
     return null;
   }
 }

@@ -15,6 +15,8 @@ import { fit } from '../../train/fit.js';
 import { predict } from '../../train/predict.js';
 import { draw } from '../../train/random.js';
 import type { FitRun } from '../../train/run.js';
+import type { Engine } from '../flags.js';
+import { sayDevice } from '../load.js';
 import { drawPicture } from './draw.js';
 import { SOURCE_KINDS, TARGET_KINDS } from './kinds.js';
 import type { Kind } from './kinds.js';
@@ -74,13 +76,11 @@ export interface DemoResult {
   examples: Example[];
 }
 
-export interface DemoOptions {
+export interface DemoOptions extends Engine {
   seed: number;
   seeds: number;
   /** Where the source network is kept between trials. */
   folder: string;
-  threads?: number;
-  precision?: 'auto' | 'fp32' | 'bf16';
   signal: AbortSignal;
   say: (line: string) => void;
   progress: (task: string, done: number, total: number | null) => void;
@@ -136,9 +136,10 @@ async function accuracyOf(net: Network, data: Dataset, options: DemoOptions): Pr
   return metrics.accuracy;
 }
 
-const engineOf = ({ threads, precision }: DemoOptions) => ({
+const engineOf = ({ threads, precision, device }: DemoOptions) => ({
   ...(threads !== undefined && { threads }),
   ...(precision && { precision }),
+  ...(device && { device }),
 });
 
 async function learnSource(options: DemoOptions, file: string): Promise<DemoResult['source']> {
@@ -147,6 +148,7 @@ async function learnSource(options: DemoOptions, file: string): Promise<DemoResu
   const test = await drawAll(SOURCE_KINDS, SOURCE_TEST, seed, STREAM.sourceTest, options);
   const begun = performance.now();
   const net = await create(ARCHITECTURE, { labels: train.labels!, seed, ...engineOf(options) });
+  sayDevice(net, options.say);
   try {
     const run = fit(net, train, {
       epochs: SOURCE_EPOCHS,
