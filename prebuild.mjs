@@ -1,7 +1,8 @@
 // Makes prebuilds/ for this machine: the binary that `npm pack` puts into the package and node-gyp-build finds there.
 // prebuildify names and strips it; it is told that its node-gyp is this script, which builds with cmake-js instead.
+// Where nvcc is found, that build makes the kernels for GPUs as well: they go into the package thaw-cuda.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +29,18 @@ function compile() {
   copyFileSync(path.join(root, 'build', 'Release', 'thaw.node'), path.join(release, 'thaw.node'));
 }
 
+/** `built`: where the build leaves the kernels for GPUs, if it makes them. */
+function packCuda(built, prebuilds) {
+  rmSync(prebuilds, { recursive: true, force: true });
+  if (!existsSync(built)) {
+    process.stderr.write('thaw-cuda: nvcc was not found, so its binary is left out\n');
+    return;
+  }
+  const folder = path.join(prebuilds, `${process.platform}-${process.arch}`);
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(built, path.join(folder, path.basename(built)));
+}
+
 /** A program that calls this script, under a name that prebuildify can start on this system. */
 function shim() {
   const windows = process.platform === 'win32';
@@ -44,5 +57,8 @@ else {
   mkdirSync(stage, { recursive: true });
   const bin = path.join(root, 'node_modules', 'prebuildify', 'bin.js');
   const where = ['--cwd', stage, '--out', root, '--name', 'thaw'];
+  const cuda = path.join(root, 'build', 'Release', process.platform === 'win32' ? 'thaw.cuda.dll' : 'thaw.cuda.so');
+  rmSync(cuda, { force: true }); // what is there afterwards is of this build
   run([bin, '--napi', '--strip', '--tag-libc', ...where, '--node-gyp', shim()]);
+  packCuda(cuda, path.join(root, 'packages', 'thaw-cuda', 'prebuilds'));
 }

@@ -1,6 +1,16 @@
 /** The package as npm packs and installs it: without scripts, without compilers, on every version of Node it speaks of. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import sharp from 'sharp';
@@ -29,6 +39,12 @@ function run(command: string, args: string[], options: { cwd?: string; env?: Nod
   return stdout;
 }
 
+/** Packs the package in a folder; returns the path of the archive. */
+function pack(from: string): string {
+  const [packed] = JSON.parse(npm(['pack', '--json', '--pack-destination', folder], from)) as [{ filename: string }];
+  return path.join(folder, packed.filename);
+}
+
 async function drawPhotos(): Promise<void> {
   for (const [label, channel] of [
     ['red', 'r'],
@@ -45,8 +61,7 @@ async function drawPhotos(): Promise<void> {
 
 beforeAll(async () => {
   npm(['run', 'prebuild'], root);
-  const [packed] = JSON.parse(npm(['pack', '--json', '--pack-destination', folder], root)) as [{ filename: string }];
-  tarball = path.join(folder, packed.filename);
+  tarball = pack(root);
   bare = bareEnvironment(folder);
   mkdirSync(project);
   writeFileSync(path.join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
@@ -105,6 +120,20 @@ describe('the installed package', { timeout: 300_000 }, () => {
     expect(found.architecture).toBe('cifar_resnet20');
   });
 
+  it('is without the second binary, and takes the package that has it', () => {
+    const files = readdirSync(installed, { recursive: true, encoding: 'utf8' });
+    expect(files.filter((file) => /\.(so|dll)$|^packages/.test(file))).toEqual([]);
+    const thaw = path.join(project, 'node_modules', '.bin', 'thaw');
+    const why = () => (JSON.parse(run(thaw, ['devices', '--json'], { env: bare })) as { why: string | null }).why;
+    expect(why()).toMatch(/npm install thaw-cuda@/);
+
+    const built = existsSync(path.join(root, 'build', 'Release', 'thaw.cuda.so'));
+    const second = pack(path.join(root, 'packages', 'thaw-cuda'));
+    npm(['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', second], project, bare);
+    expect(why()).not.toMatch(built ? /thaw-cuda/ : /npm install/);
+    expect(run(path.join(root, 'node_modules', '.bin', 'publint'), ['run', second, '--strict'])).toContain('All good!');
+  });
+
   it('says what to do where it has no binary, and can make one of its own sources', { timeout: 1_200_000 }, () => {
     const other = path.join(folder, 'other');
     cpSync(project, other, { recursive: true, verbatimSymlinks: true });
@@ -117,7 +146,7 @@ describe('the installed package', { timeout: 300_000 }, () => {
     const build = spawnSync(path.join(other, 'node_modules', '.bin', 'thaw'), ['build'], { cwd: other, env: bare });
     expect([build.status, String(build.stderr)]).toEqual([1, expect.stringContaining('expected CMake in PATH')]);
 
-    npm(['exec', '--offline', '--', 'thaw', 'build', '--json'], other);
+    npm(['exec', '--offline', '--', 'thaw', 'build', '--no-cuda', '--json'], other);
     expect(create()).toBe('cifar_resnet20\n');
   });
 });

@@ -49,11 +49,18 @@ describe('the house', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('only src/native.ts loads the addon', () => {
-    const loaders = files('src', /\.ts$/).filter((f) =>
-      readFileSync(path.join(root, f), 'utf8').includes('node-gyp-build'),
-    );
+  it.each(["'node-gyp-build'", "('thaw-cuda')"])('only src/native.ts looks for binaries: %s', (word) => {
+    const loaders = files('src', /\.ts$/).filter((f) => readFileSync(path.join(root, f), 'utf8').includes(word));
     expect(loaders).toEqual(['src/native.ts']);
+  });
+
+  it('the package of the second binary has the version of thaw, and thaw takes no other', () => {
+    const [thaw, cuda] = ['.', 'packages/thaw-cuda'].map((folder) =>
+      JSON.parse(readFileSync(path.join(root, folder, 'package.json'), 'utf8')),
+    );
+    expect(cuda).toMatchObject({ name: 'thaw-cuda', version: thaw.version, engines: thaw.engines });
+    expect(thaw.peerDependencies).toEqual({ 'thaw-cuda': thaw.version });
+    expect(thaw.peerDependenciesMeta).toEqual({ 'thaw-cuda': { optional: true } });
   });
 
   it('the core knows neither JavaScript nor the binding, and kernels know no passes', () => {
@@ -82,7 +89,7 @@ describe('the house', () => {
   });
 
   it('files stay under 400 lines', () => {
-    const long = ['cpp', 'binding', 'src', 'test', 'bench']
+    const long = ['cpp', 'binding', 'packages', 'src', 'test', 'bench']
       .filter((folder) => existsSync(path.join(root, folder)))
       .flatMap((folder) => files(folder, /\.(cpp|h|cu|ts|mjs|py)$/))
       .filter((f) => !f.includes('node_modules/'))

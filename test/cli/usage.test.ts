@@ -12,7 +12,7 @@ import { json, thaw } from './thaw.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'thaw-usage-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const commands = ['fit', 'predict', 'evaluate', 'inspect', 'features', 'bench', 'demo', 'build'];
+const commands = ['fit', 'predict', 'evaluate', 'inspect', 'features', 'bench', 'devices', 'demo', 'build'];
 
 describe('help', () => {
   it('names every command', async () => {
@@ -53,6 +53,7 @@ describe('wrong usage exits with 2 before any work', () => {
     ['a bench of nothing', ['bench'], '--net'],
     ['a bench of an unknown mode', ['bench', '--net', 'resnet18', '--mode', 'backwards'], 'step'],
     ['a bench of no pictures', ['bench', '--net', 'resnet18', '--batch', '0'], '--batch'],
+    ['a device that is none', ['predict', 'm', 'p', '--device', 'gpu'], 'cuda'],
     ['a number out of range', ['predict', 'm', 'p', '--top', '0'], '--top'],
     ['a missing flag', ['fit', folder], '--base'],
     ['no number', [...fit, '--epochs', 'many'], '--epochs'],

@@ -3,6 +3,7 @@ import { COMMON_FLAGS } from '../../src/cli/flags.js';
 import type { CommandHelp, Flag } from '../../src/cli/flags.js';
 import { bench } from '../../src/cli/commands/bench.js';
 import { build } from '../../src/cli/commands/build.js';
+import { devicesCommand } from '../../src/cli/commands/devices.js';
 import { demo } from '../../src/cli/commands/demo.js';
 import { evaluate } from '../../src/cli/commands/evaluate.js';
 import { exportCommand } from '../../src/cli/commands/export.js';
@@ -67,9 +68,19 @@ function flagTable(flags: readonly Flag[]): string {
   );
 }
 
-const commands = [fit, predict, evaluate, inspect, pull, features, exportCommand, bench, demo, build].map(({ help }) =>
-  command(help),
-);
+const commands = [
+  fit,
+  predict,
+  evaluate,
+  inspect,
+  pull,
+  features,
+  exportCommand,
+  bench,
+  devicesCommand,
+  demo,
+  build,
+].map(({ help }) => command(help));
 
 /** A row a network: its size, and how it is shown pictures. */
 function networks(): string {

@@ -2,7 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { ThawError } from '../../src/errors.js';
 import type { GraphDescription, Initialiser } from '../../src/graph/types.js';
-import type { NativeSession } from '../../src/native.js';
+import type { GpuDescription, NativeSession } from '../../src/native.js';
 import { featureShape } from '../../src/network/features.js';
 
 const WIDTH: Record<string, number> = {
@@ -58,6 +58,16 @@ export interface Submitted {
   request: any;
   buffers: ArrayBufferView[];
 }
+
+/** What a test puts in place of src/native.ts. */
+export const fakeNative = () => ({
+  createSession: () => new FakeSession(),
+  coreInfo: () => ({ version: '1.2.3', isa: 'scalar', isas: ['scalar'], threads: 1 }),
+  cudaPath: () => '/somewhere/thaw.cuda.so',
+});
+
+/** GPUs of every fake session. */
+export const gpus: GpuDescription[] = [];
 
 /** Every session made by `createSession` of a test, in order. */
 export const sessions: FakeSession[] = [];
@@ -158,6 +168,18 @@ export class FakeSession implements NativeSession {
       return {};
     },
     compile: ({ graph, mode, inputs, outputs }) => ({ reply: this.#compile(graph, mode, inputs, outputs) }),
+    devices: () => ({
+      reply: {
+        gpus,
+        driver: '13.0',
+        needed: '13.0',
+        ...(gpus.length === 0 && { why: 'expected a GPU, received none' }),
+      },
+    }),
+    device: ({ device }: { device: number }) => {
+      this.plans.clear();
+      return { reply: device < 0 ? {} : { gpu: gpus[device] } };
+    },
     release: ({ plan }: { plan: number }) => {
       this.plans.delete(plan);
       return {};

@@ -2,10 +2,10 @@ import { describe, expect, it, vi } from 'vitest';
 import { create, fromGraph } from '../../src/network/create.js';
 import { matchesName, nearest } from '../../src/network/patterns.js';
 import { architectures, build } from '../../src/zoo/index.js';
-import { FakeSession } from './fake-session.js';
+
 import { tinyResNet } from './graphs.js';
 
-vi.mock('../../src/native.js', () => ({ createSession: () => new FakeSession() }));
+vi.mock('../../src/native.js', async () => (await import('./fake-session.js')).fakeNative());
 
 const net = () => fromGraph(tinyResNet());
 const inside = (names: string[], prefix: string): boolean => names.every((name) => matchesName(prefix, name));

@@ -16,7 +16,7 @@ import { architectures, build } from '../../src/zoo/index.js';
 import { FakeSession } from './fake-session.js';
 import { tinyResNet } from './graphs.js';
 
-vi.mock('../../src/native.js', () => ({ createSession: () => new FakeSession() }));
+vi.mock('../../src/native.js', async () => (await import('./fake-session.js')).fakeNative());
 
 const fake = (net: Network): FakeSession => net.session as unknown as FakeSession;
 const shapeOf = (net: Network, name: string) => net.parameters().find((tensor) => tensor.name === name)?.shape;

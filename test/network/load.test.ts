@@ -2,12 +2,12 @@ import { describe, expect, it, vi } from 'vitest';
 import { load } from '../../src/network/load.js';
 import { create } from '../../src/network/create.js';
 import { build } from '../../src/zoo/index.js';
-import { FakeSession, sessions } from './fake-session.js';
+import { sessions } from './fake-session.js';
 import { tensorsOf, writeFile } from './files.js';
 import type { Made } from './files.js';
 import { tinyResNet } from './graphs.js';
 
-vi.mock('../../src/native.js', () => ({ createSession: () => new FakeSession() }));
+vi.mock('../../src/native.js', async () => (await import('./fake-session.js')).fakeNative());
 
 const code = (wanted: string, message?: string | RegExp) =>
   expect.objectContaining({ code: wanted, ...(message && { message: expect.stringMatching(message) }) });
@@ -112,8 +112,8 @@ describe('load', () => {
 
   it('checks its options before it reads', async () => {
     const path = writeFile('options.safetensors', cifar());
-    await expect(load(path, { device: 'cuda' })).rejects.toEqual(code('ERR_DEVICE', /no CUDA/));
-    await expect(load(path, { device: 'tpu' as never })).rejects.toEqual(code('ERR_DEVICE'));
+    await expect(load(path, { device: 'cuda' })).rejects.toEqual(code('ERR_DEVICE', /GPU/));
+    await expect(load(path, { device: 'tpu' as never })).rejects.toEqual(code('ERR_ARGUMENT'));
     await expect(load(path, { channels: 2 as never })).rejects.toEqual(code('ERR_CHANNELS'));
     await expect(load(path, { seed: -1 })).rejects.toEqual(code('ERR_OPTION'));
     await expect(load('https://example.com/x.pth')).rejects.toEqual(code('ERR_PATH', /web address/));

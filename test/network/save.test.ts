@@ -12,7 +12,7 @@ import { FakeSession } from './fake-session.js';
 import { folder, tensorsOf, writeFile } from './files.js';
 import { tinyResNet } from './graphs.js';
 
-vi.mock('../../src/native.js', () => ({ createSession: () => new FakeSession() }));
+vi.mock('../../src/native.js', async () => (await import('./fake-session.js')).fakeNative());
 
 const at = (name: string): string => join(folder, name);
 const code = (wanted: string) => expect.objectContaining({ code: wanted });

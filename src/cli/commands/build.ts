@@ -1,20 +1,27 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ThawError } from '../../errors.js';
-import { number } from '../flags.js';
+import { flag, number } from '../flags.js';
 import type { CliCommand } from './command.js';
 
 export const build: CliCommand = {
   help: {
     name: 'build',
     operands: '',
-    text: "Compiles the core from the package's own sources, for platforms without a prebuilt binary. Needs a C++20 compiler and CMake 3.18; downloads nothing.",
-    flags: [],
-    examples: ['npx thaw build', 'npx thaw build --threads 1'],
+    text: "Compiles the core from the package's own sources, for platforms without a prebuilt binary. Needs a C++20 compiler and CMake 3.18; downloads nothing. Where nvcc is in the path, the kernels for GPUs are built too.",
+    flags: [
+      {
+        name: 'cuda',
+        kind: 'switch',
+        text: '--cuda: it is an error where nvcc is not found. --no-cuda: no kernels for GPUs, even where it is.',
+      },
+    ],
+    examples: ['npx thaw build', 'npx thaw build --threads 1 --no-cuda'],
   },
   async run({ values }, { output, signal }) {
     const jobs = number(values, 'threads') ?? os.availableParallelism();
@@ -31,18 +38,31 @@ export const build: CliCommand = {
         `-DTHAW_NODE_ADDON_API_INCLUDE=${path.resolve(wrapper.include_dir)}`,
       ];
       const imports = process.platform === 'win32' ? importLibrary(api, work) : [];
-      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', ...headers, ...imports], signal);
+      const wanted = flag(values, 'cuda');
+      const gpus = `-DTHAW_CUDA=${wanted === undefined ? 'AUTO' : wanted ? 'ON' : 'OFF'}`;
+      await cmake(['-S', root, '-B', work, '-DCMAKE_BUILD_TYPE=Release', ...headers, ...imports, gpus], signal);
       output.say('Compiling (a few minutes) …');
       await cmake(['--build', work, '--config', 'Release', '--parallel', String(jobs)], signal);
       const target = path.join(root, 'build', 'Release', 'thaw.node');
       await mkdir(path.dirname(target), { recursive: true });
-      await copyFile(path.join(work, process.platform === 'win32' ? 'Release/thaw.node' : 'thaw.node'), target);
-      output.result({ built: target }, `Built '${target}'.`);
+      const folder = process.platform === 'win32' ? path.join(work, 'Release') : work;
+      await copyFile(path.join(folder, 'thaw.node'), target);
+      const cuda = await copyCuda(folder, path.dirname(target));
+      const said = cuda ? `, and kernels for GPUs '${cuda}'` : ', without kernels for GPUs';
+      output.result({ built: target, cuda }, `Built '${target}'${said}.`);
     } finally {
       await rm(work, { recursive: true, force: true });
     }
   },
 };
+
+/** The kernels for GPUs, which CMake makes where it finds nvcc. */
+async function copyCuda(from: string, to: string): Promise<string | null> {
+  const file = process.platform === 'win32' ? 'thaw.cuda.dll' : 'thaw.cuda.so';
+  if (!existsSync(path.join(from, file))) return null;
+  await copyFile(path.join(from, file), path.join(to, file));
+  return path.join(to, file);
+}
 
 interface ApiHeaders {
   include_dir: string;
