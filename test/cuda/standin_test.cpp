@@ -1,6 +1,7 @@
 // The stand-in finds what it is there to find: each kernel here has a fault planted, and a repaired twin that passes.
 #include <string>
 
+#include "found.h"
 #include "gpu.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
@@ -8,21 +9,6 @@
 using namespace thaw::cuda;
 
 namespace {
-
-/// The launches so far must have broken a rule; what is said of it must hold all of these words.
-void expect_found(const std::vector<const char*>& words, int line) {
-  const bool failed = gpu::backend().wait() != nullptr;
-  const std::vector<std::string> found = standin::violations();
-  standin::forget_violations();
-  std::string all;
-  for (const std::string& sentence : found) all += sentence + "\n";
-  check::that(failed && !found.empty(), "a violation", __FILE__, line);
-  for (const char* word : words) {
-    check::that(all.find(word) != std::string::npos, word, __FILE__, line);
-    if (all.find(word) == std::string::npos) std::fprintf(stderr, "%s", all.c_str());
-  }
-}
-#define FOUND(...) expect_found({__VA_ARGS__}, __LINE__)
 
 std::vector<float> ramp(size_t count) {
   std::vector<float> values(count);

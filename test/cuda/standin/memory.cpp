@@ -205,6 +205,7 @@ cudaError_t release(void* memory) {
   d.used -= bytes;
   arena.gone(offset, bytes);
   drop(memory, bytes);
+  drop(arena.state + offset / 4, bytes / 4);
   drop(arena.words + offset / 4, bytes / 4 * sizeof(Cell));
   drop(arena.each_byte + offset, bytes * sizeof(Cell));
   size_t begin = offset, size = taken(bytes);
