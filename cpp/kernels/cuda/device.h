@@ -41,7 +41,7 @@ __device__ __forceinline__ T warp_sum(T x) {
 
 /// The sum over the block's threads (whole warps, at most 1024), the same in each. `scratch`: 33 numbers of shared memory.
 template <class T>
-__device__ T block_sum(T x, T* scratch) {
+__device__ __forceinline__ T block_sum(T x, T* scratch) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warps = static_cast<int>(blockDim.x) / 32;
   x = warp_sum(x);

@@ -58,8 +58,9 @@ __global__ void __launch_bounds__(kTeamThreads) forward_kernel(LayerNorm a) {
   }
 }
 
+// Four blocks a multiprocessor: left to itself, ptxas makes room for a fifth and spills.
 template <class Rows, int kV>
-__global__ void __launch_bounds__(kTeamThreads) backward_kernel(LayerNormBackward a) {
+__global__ void __launch_bounds__(kTeamThreads, 4) backward_kernel(LayerNormBackward a) {
   const Rows team;
   const int64_t row = team.row();
   if (row >= a.rows) return;
