@@ -4,10 +4,9 @@
 
 #include "kernels/activation.h"  // chunks
 #include "kernels/isa.h"
+#include "kernels/rank.h"
 
 namespace thaw {
-
-constexpr int kMaxRank = 8;
 
 /// y[i] = f(a[…], b[…]) over a space of `rank` dimensions, row-major in y. Strides of a and b are 0 where they are
 /// repeated; the last dimension of each has stride 0 or 1. T is float, or uint16_t for lines of bf16: an element of the

@@ -5,10 +5,10 @@
 #include <cstdint>
 
 #include "kernels/isa.h"
+#include "kernels/rank.h"
 
 namespace thaw {
 
-constexpr int kMaxRank = 8;
 constexpr int64_t kCopyBytes = 1 << 16;   // bytes a task moves, about
 
 struct Copy {
@@ -25,11 +25,12 @@ struct Gather {
   int rank;                               // 1 … kMaxRank
   int64_t shape[kMaxRank];                // of y
   const int64_t* offsets[kMaxRank];       // in elements of x
-  const void* fill;                       // one element
+  alignas(16) float fill[16];             // the first `element` bytes
   int64_t rows, rows_per_task;            // a row: the last dimension of y
 };
 
-/// y[outer][offset of operand + …] = operand[outer][…], byte strings of a length per operand.
+/// y[outer][offset of operand + …] = operand[outer][…], byte strings of a length per operand. The lists of operands are
+/// memory of the host, here and in AssembleOf.
 struct Join {
   int64_t operands, outer, outer_per_task;
   const void* const* x;                   // [operands]
@@ -48,6 +49,7 @@ struct LaneRun {
 /// Blocked output blocks put together from runs of lanes. Other lanes are `fill` for channels, 0 beyond C.
 template <class T>
 struct AssembleOf {
+  int64_t operands;
   const T* const* x;                      // [operands]
   const int64_t* x_blocks;                // [operands] channel blocks
   T* y;

@@ -1,8 +1,8 @@
 #include "ops/move.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <memory>
 
 namespace thaw {
 
@@ -73,30 +73,44 @@ Runs runs_of(const std::vector<Source>& sources, int64_t width) {
   return result;
 }
 
+/// What Lower::launch does with arguments that point to memory of the step.
+template <class Args>
+void start(Run& run, Isa isa, void (*kernel)(const Args&, int64_t, void*), const Args& args, int64_t tasks) {
+  if (isa == Isa::cuda) return kernel(args, tasks, nullptr);
+  run.parallel(tasks, 0, [&](int64_t task, void* scratch) { kernel(args, task, scratch); });
+}
+
+std::vector<Buffer> operands_of(const Lower& low) {
+  std::vector<Buffer> operands;
+  for (size_t i = 0; i < low.node().inputs.size(); ++i) operands.push_back(low.input(i));
+  return operands;
+}
+
+template <class T>
+std::vector<const T*> pointers(const Run& run, const std::vector<Buffer>& buffers) {
+  std::vector<const T*> result;
+  for (const Buffer b : buffers) result.push_back(static_cast<const T*>(run.at(b)));
+  return result;
+}
+
 template <class T>
 void lower_assemble_as(Lower& low, const std::vector<Source>& sources,
                        void (*kernel)(const AssembleOf<T>&, int64_t, void*), T fill) {
-  struct Held {
-    Runs runs;
-    std::vector<int64_t> blocks;
-  };
-  auto held = std::make_shared<Held>();
   const int64_t width = width_of(low.out(0));
-  held->runs = runs_of(sources, width);
-  std::vector<Buffer> operands;
-  for (size_t i = 0; i < low.node().inputs.size(); ++i) {
-    operands.push_back(low.input(i));
-    held->blocks.push_back(ceil_div(low.in(i).shape[1], width));
-  }
+  const Runs made = runs_of(sources, width);
+  const Buffer runs = low.table(made.runs), first_run = low.table(made.first);
+  const std::vector<Buffer> operands = operands_of(low);
+  std::vector<int64_t> blocks;
+  for (size_t i = 0; i < operands.size(); ++i) blocks.push_back(ceil_div(low.in(i).shape[1], width));
   const Shape& s = low.out(0).shape;
   const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3], tasks = pictures * ceil_div(channels, width);
   const Buffer y = low.output(0);
-  low.add([=](Run& run) {
-    std::vector<const T*> x;
-    for (const Buffer b : operands) x.push_back(static_cast<const T*>(run.at(b)));
-    const AssembleOf<T> args = {x.data(), held->blocks.data(), static_cast<T*>(run.at(y)), pictures, channels, pixels,
-                                held->runs.runs.data(), held->runs.first.data(), fill};
-    run.parallel(tasks, 0, [&](int64_t task, void* scratch) { kernel(args, task, scratch); });
+  low.add([=, isa = low.isa()](Run& run) {
+    const std::vector<const T*> x = pointers<T>(run, operands);
+    const AssembleOf<T> args = {static_cast<int64_t>(x.size()), x.data(), blocks.data(), static_cast<T*>(run.at(y)),
+                                pictures, channels, pixels, static_cast<const LaneRun*>(run.at(runs)),
+                                static_cast<const int64_t*>(run.at(first_run)), fill};
+    start(run, isa, kernel, args, tasks);
   });
 }
 
@@ -127,20 +141,15 @@ JoinSizes join_sizes(const Lower& low, size_t axis, bool blocked) {
 }
 
 void lower_join_bytes(Lower& low, size_t axis, bool blocked) {
-  const auto sizes = std::make_shared<const JoinSizes>(join_sizes(low, axis, blocked));
-  std::vector<Buffer> operands;
-  for (size_t i = 0; i < low.node().inputs.size(); ++i) operands.push_back(low.input(i));
+  const JoinSizes sizes = join_sizes(low, axis, blocked);
+  const std::vector<Buffer> operands = operands_of(low);
   const int64_t n = static_cast<int64_t>(operands.size());
-  const int64_t per_task = std::max<int64_t>(1, kCopyBytes * n / std::max<int64_t>(1, sizes->total));
-  const auto kernel = shape_kernels(low.isa()).join;
+  const int64_t per_task = std::max<int64_t>(1, kCopyBytes * n / std::max<int64_t>(1, sizes.total));
   const Buffer y = low.output(0);
-  low.add([=](Run& run) {
-    std::vector<const void*> x;
-    for (const Buffer b : operands) x.push_back(run.at(b));
-    const Join args = {n, sizes->outer, per_task, x.data(), sizes->bytes.data(), sizes->offset.data(), sizes->total,
-                       run.at(y)};
-    run.parallel(n * ceil_div(sizes->outer, per_task), 0,
-                 [&](int64_t task, void* scratch) { kernel(args, task, scratch); });
+  low.add([=, isa = low.isa()](Run& run) {
+    const std::vector<const void*> x = pointers<void>(run, operands);
+    const Join args = {n, sizes.outer, per_task, x.data(), sizes.bytes.data(), sizes.offset.data(), sizes.total, run.at(y)};
+    start(run, isa, shape_kernels(isa).join, args, n * ceil_div(sizes.outer, per_task));
   });
 }
 
@@ -153,30 +162,25 @@ Shape plain_strides(const Shape& shape) {
 }
 
 void lower_gather(Lower& low, Tables tables, int64_t element, float fill) {
-  struct Held {
-    Tables tables;
-    float fill[16];
-  };
   if (tables.empty()) tables.push_back({0});  // a scalar
-  auto held = std::make_shared<Held>();
-  held->tables = std::move(tables);
-  std::fill(held->fill, held->fill + 16, fill);
   Gather args = {};
   args.element = element;
-  args.rank = static_cast<int>(held->tables.size());
+  args.rank = static_cast<int>(tables.size());
   args.rows = 1;
+  std::array<Buffer, kMaxRank> offsets = {};
   for (int d = 0; d < args.rank; ++d) {
-    args.shape[d] = static_cast<int64_t>(held->tables[d].size());
-    args.offsets[d] = held->tables[d].data();
+    args.shape[d] = static_cast<int64_t>(tables[d].size());
+    offsets[d] = low.table(tables[d]);
     if (d + 1 < args.rank) args.rows *= args.shape[d];
   }
-  args.fill = held->fill;
+  std::fill(args.fill, args.fill + 16, fill);
   args.rows_per_task = std::max<int64_t>(1, kCopyBytes / std::max<int64_t>(1, args.shape[args.rank - 1] * element));
   const Buffer x = low.input(0), y = low.output(0);
-  low.launch(shape_kernels(low.isa()).gather, ceil_div(args.rows, args.rows_per_task), 0, [args, held, x, y](Run& run) {
+  low.launch(shape_kernels(low.isa()).gather, ceil_div(args.rows, args.rows_per_task), 0, [args, offsets, x, y](Run& run) {
     Gather a = args;
     a.x = run.at(x);
     a.y = run.at(y);
+    for (int d = 0; d < a.rank; ++d) a.offsets[d] = static_cast<const int64_t*>(run.at(offsets[d]));
     return a;
   });
 }

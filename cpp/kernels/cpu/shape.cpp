@@ -39,7 +39,8 @@ void gather_row(const Gather& a, int64_t row) {
   const int64_t* offsets = a.offsets[a.rank - 1];
   const T* x = static_cast<const T*>(a.x);
   T* y = static_cast<T*>(a.y) + row * n;
-  const T fill = *static_cast<const T*>(a.fill);
+  T fill;
+  memcpy(&fill, a.fill, sizeof(T));
   for (int64_t i = 0; i < n; ++i) y[i] = base < 0 || offsets[i] < 0 ? fill : x[base + offsets[i]];
 }
 

@@ -14,8 +14,10 @@ struct Divisor {
   uint32_t size, factor, shift;
 };
 
-/// n / d = (floor(n * factor / 2^32) + n) >> shift, factor = floor(2^32 (2^shift - d) / d) + 1.
+/// n / d = (floor(n * factor / 2^32) + n) >> shift, factor = floor(2^32 (2^shift - d) / d) + 1. Of an empty space, where
+/// nothing is divided, d is 0.
 inline Divisor divisor(int64_t d) {
+  if (d < 1) d = 1;
   Divisor by = {static_cast<uint32_t>(d), 0, 0};
   while ((int64_t{1} << by.shift) < d) ++by.shift;
   const uint64_t over = (uint64_t{1} << by.shift) - static_cast<uint64_t>(d);
@@ -40,7 +42,7 @@ __device__ __forceinline__ uint32_t item() { return blockIdx.x * static_cast<uin
 
 /// Launches kernel(args…) with a thread for each of `items` and up to kThreads - 1 more.
 template <class... Args>
-void launch_items(void (*kernel)(Args...), int64_t items, Args... args) {
+void launch_items(void (*kernel)(Args...), int64_t items, std::type_identity_t<Args>... args) {
   if (items > kMaxItems) return note(cudaErrorInvalidConfiguration);
   launch(kernel, blocks(items, kThreads), dim3(kThreads), 0, args...);
 }

@@ -1,0 +1,8 @@
+#pragma once
+
+namespace thaw {
+
+/// The most dimensions that a kernel walks.
+constexpr int kMaxRank = 8;
+
+}  // namespace thaw
