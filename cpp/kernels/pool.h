@@ -15,6 +15,7 @@ struct MaxPool {
   const void* x;
   const void* dy;                    // backward only
   void* y;                           // forward: the result; backward: dx
+  void* taps;                        // backward on a GPU: max_backward_taps(…) bytes, else null
   int64_t planes, height, width, out_height, out_width;
   int64_t rows_per_task;             // output rows of a forward task
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
@@ -27,6 +28,11 @@ struct PoolWindow {
   double size;
 };
 
+/// The windows first … last-1 along one axis that hold a position.
+struct PoolHolders {
+  int32_t first, last;
+};
+
 struct AveragePool {
   const void* x;                     // forward: x; backward: dy
   void* y;                           // forward: y; backward: dx
@@ -35,6 +41,8 @@ struct AveragePool {
   int64_t rows_per_task;
   const PoolWindow* rows;            // [out_height]
   const PoolWindow* columns;         // [out_width]
+  const PoolHolders* row_holders;    // [height], backward only
+  const PoolHolders* column_holders; // [width]
 };
 
 /// Tasks: planes * ceil(out_height / rows_per_task) forward, planes backward.
@@ -56,6 +64,14 @@ struct PoolBf16Kernels {
 /// Bytes of scratch of `max_backward` in bf16: the rows of dx that a row of windows touches, in f32.
 static inline int64_t max_backward_scratch(const MaxPool& a) {
   return ((a.kernel_h - 1) * a.dilation_h + 1) * a.width * 32 * 4;
+}
+
+/// Taps of a window are numbered by a byte or, where it has more, by four.
+static inline int64_t pool_tap_bytes(const MaxPool& a) { return a.kernel_h * a.kernel_w <= 255 ? 1 : 4; }
+
+/// Bytes for the tap that takes each output's gradient; `line`: channels of a plane.
+static inline int64_t max_backward_taps(const MaxPool& a, int64_t line) {
+  return a.planes * a.out_height * a.out_width * line * pool_tap_bytes(a);
 }
 
 THAW_KERNELS(PoolKernels, pool)

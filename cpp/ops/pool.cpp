@@ -10,7 +10,6 @@
 //
 // Pictures in bf16: the average over a whole picture is written, and its gradient read, in f32.
 #include <algorithm>
-#include <memory>
 
 #include "kernels/pool.h"
 #include "ops/op.h"
@@ -228,18 +227,20 @@ template <bool Global>
 void lower_max_backward(Lower& low) {
   const MaxPool args = max_args(low, Global);
   const Buffer x = low.input(0), dy = low.input(1), dx = low.output(0);
-  const bool bf16 = low.in(0).layout == Layout::blocked_bf16;
+  const bool bf16 = low.in(0).layout == Layout::blocked_bf16, gpu = low.isa() == Isa::cuda;
   const size_t scratch = bf16 ? static_cast<size_t>(max_backward_scratch(args)) : 0;
+  const Buffer taps = gpu ? low.workspace(static_cast<size_t>(max_backward_taps(args, bf16 ? kBlockBf16 : kBlock))) : kNone;
   low.launch(kernels_for(low, low.in(0)).max_backward, args.planes, scratch, [=](Run& run) {
     MaxPool a = args;
     a.x = run.at(x);
     a.dy = run.at(dy);
     a.y = run.at(dx);
+    a.taps = run.at(taps);
     return a;
   });
 }
 
-/// Arguments of an average over the pictures x; they point into `windows`.
+/// Arguments of an average over the pictures x.
 AveragePool average_args(const Value& x, const AverageWindows& windows) {
   AveragePool a = {};
   a.channels = x.shape[1];
@@ -248,17 +249,29 @@ AveragePool average_args(const Value& x, const AverageWindows& windows) {
   a.out_height = static_cast<int64_t>(windows.rows.size());
   a.out_width = static_cast<int64_t>(windows.columns.size());
   a.rows_per_task = rows_per_task(a.out_width);
-  a.rows = windows.rows.data();
-  a.columns = windows.columns.data();
   return a;
+}
+
+/// For each of `size` positions the windows that hold it. Windows move forward: the next position's are no earlier ones.
+std::vector<PoolHolders> holders(const Windows& windows, int64_t size) {
+  std::vector<PoolHolders> result;
+  const int32_t count = static_cast<int32_t>(windows.size());
+  PoolHolders at = {0, 0};
+  for (int64_t position = 0; position < size; ++position) {
+    while (at.first < count && windows[at.first].end <= position) ++at.first;
+    at.last = std::max(at.first, at.last);
+    while (at.last < count && windows[at.last].begin <= position) ++at.last;
+    result.push_back(at);
+  }
+  return result;
 }
 
 template <MakeWindows Make, bool Backward>
 void lower_average(Lower& low) {
   const Value& x = Backward ? low.out(0) : low.in(0);
   const Value& y = Backward ? low.in(0) : low.out(0);
-  const auto windows = std::make_shared<const AverageWindows>(Make(x.shape, low.attrs()));
-  const AveragePool args = average_args(x, *windows);
+  const AverageWindows windows = Make(x.shape, low.attrs());
+  const AveragePool args = average_args(x, windows);
   const PoolKernels& kernels = kernels_for(low, x);
   auto kernel = Backward ? kernels.average_backward : kernels.average;
   int64_t tasks = Backward ? args.planes : forward_tasks(args.planes, args.out_height, args.rows_per_task);
@@ -268,10 +281,17 @@ void lower_average(Lower& low) {
     tasks = args.planes;
   }
   const Buffer from = low.input(0), to = low.output(0);
-  low.launch(kernel, tasks, 0, [args, windows, from, to](Run& run) {
+  const Buffer rows = low.table(windows.rows), columns = low.table(windows.columns);
+  const Buffer row_holders = Backward ? low.table(holders(windows.rows, args.height)) : kNone;
+  const Buffer column_holders = Backward ? low.table(holders(windows.columns, args.width)) : kNone;
+  low.launch(kernel, tasks, 0, [=](Run& run) {
     AveragePool a = args;
     a.x = run.at(from);
     a.y = run.at(to);
+    a.rows = static_cast<const PoolWindow*>(run.at(rows));
+    a.columns = static_cast<const PoolWindow*>(run.at(columns));
+    a.row_holders = static_cast<const PoolHolders*>(run.at(row_holders));
+    a.column_holders = static_cast<const PoolHolders*>(run.at(column_holders));
     return a;
   });
 }

@@ -87,26 +87,13 @@ void average(const AveragePool& a, int64_t task, void*) {
   }
 }
 
-/// The windows first … last-1 along one axis that hold a position. Windows move forward: the next position's are no
-/// earlier ones.
-struct Holders {
-  int64_t first = 0, last = 0;
-  void move_to(int64_t position, const PoolWindow* windows, int64_t count) {
-    while (first < count && windows[first].end <= position) ++first;
-    if (last < first) last = first;
-    while (last < count && windows[last].begin <= position) ++last;
-  }
-};
-
 void average_backward(const AveragePool& a, int64_t task, void*) {
   const uint16_t* dy = static_cast<const uint16_t*>(a.x) + task * a.out_height * a.out_width * 32;
   uint16_t* dx = static_cast<uint16_t*>(a.y) + task * a.height * a.width * 32;
-  Holders rows;
   for (int64_t y = 0; y < a.height; ++y) {
-    rows.move_to(y, a.rows, a.out_height);
-    Holders columns;
+    const PoolHolders rows = a.row_holders[y];
     for (int64_t x = 0; x < a.width; ++x, dx += 32) {
-      columns.move_to(x, a.columns, a.out_width);
+      const PoolHolders columns = a.column_holders[x];
       V16 low = zero(), high = zero();
       for (int64_t j = rows.first; j < rows.last; ++j) {
         for (int64_t i = columns.first; i < columns.last; ++i) {

@@ -32,6 +32,27 @@ __device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
   return static_cast<uint32_t>(bf16_of(low)) | static_cast<uint32_t>(bf16_of(high)) << 16;
 }
 
+#ifdef __CUDACC__
+/// The greater of two numbers in bf16, twice; not a number where one is not. -0 is below 0.
+__device__ __forceinline__ uint32_t greater_pair(uint32_t a, uint32_t b) {
+  uint32_t greater;
+  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(greater) : "r"(a), "r"(b));
+  return greater;
+}
+#else
+/// What that instruction's description says (PTX ISA, "max").
+inline uint16_t greater_bf16(uint16_t a, uint16_t b) {
+  const float x = f32_of(a), y = f32_of(b);
+  if (x != x || y != y) return 0x7fff;
+  if (x == y) return a & b;
+  return x > y ? a : b;
+}
+inline uint32_t greater_pair(uint32_t a, uint32_t b) {
+  const uint32_t high = greater_bf16(static_cast<uint16_t>(a >> 16), static_cast<uint16_t>(b >> 16));
+  return high << 16 | greater_bf16(static_cast<uint16_t>(a), static_cast<uint16_t>(b));
+}
+#endif
+
 /// The sum over a warp's 32 lanes, the same in each; the order of the additions is fixed. T: float or double.
 template <class T>
 __device__ __forceinline__ T warp_sum(T x) {
