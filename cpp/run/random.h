@@ -7,6 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+// Kernels of a GPU draw too.
+#ifdef __CUDACC__
+#define THAW_DRAW static inline __host__ __device__
+#else
+#define THAW_DRAW static inline
+#endif
+
 namespace thaw {
 
 struct PhiloxKey {
@@ -40,14 +47,14 @@ static inline PhiloxKey stream_key(uint64_t seed, uint64_t hash) {
 }
 
 /// The counter of the draws for elements 4*quad … 4*quad+3 of a sample in an epoch.
-static inline PhiloxBlock sample_counter(int64_t epoch, int64_t sample, uint64_t quad) {
+THAW_DRAW PhiloxBlock sample_counter(int64_t epoch, int64_t sample, uint64_t quad) {
   const uint64_t id = static_cast<uint64_t>(sample);
   // Quads beyond 2^32 (a sample of 16 Gi elements) fold into the epoch's word, of which few bits are ever used.
   const uint32_t high = static_cast<uint32_t>(epoch) ^ (static_cast<uint32_t>(quad >> 32) << 24);
   return {{static_cast<uint32_t>(quad), high, static_cast<uint32_t>(id), static_cast<uint32_t>(id >> 32)}};
 }
 
-static inline PhiloxBlock philox_round(PhiloxBlock c, PhiloxKey k) {
+THAW_DRAW PhiloxBlock philox_round(PhiloxBlock c, PhiloxKey k) {
   const uint64_t a = uint64_t{0xD2511F53u} * c.word[0];
   const uint64_t b = uint64_t{0xCD9E8D57u} * c.word[2];
   return {{static_cast<uint32_t>(b >> 32) ^ c.word[1] ^ k.word[0], static_cast<uint32_t>(b),
@@ -55,10 +62,10 @@ static inline PhiloxBlock philox_round(PhiloxBlock c, PhiloxKey k) {
 }
 
 /// The key of the round after the one with key k.
-static inline PhiloxKey philox_next(PhiloxKey k) { return {{k.word[0] + 0x9E3779B9u, k.word[1] + 0xBB67AE85u}}; }
+THAW_DRAW PhiloxKey philox_next(PhiloxKey k) { return {{k.word[0] + 0x9E3779B9u, k.word[1] + 0xBB67AE85u}}; }
 
 /// Philox4x32-10.
-static inline PhiloxBlock philox(PhiloxBlock c, PhiloxKey k) {
+THAW_DRAW PhiloxBlock philox(PhiloxBlock c, PhiloxKey k) {
   for (int round = 0; round < 10; ++round, k = philox_next(k)) c = philox_round(c, k);
   return c;
 }
