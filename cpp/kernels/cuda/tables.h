@@ -4,6 +4,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/batch_norm.h"
+#include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/fold.h"
@@ -12,7 +13,10 @@
 #include "kernels/local_response_norm.h"
 #include "kernels/loss.h"
 #include "kernels/optim_gpu.h"
+#include "kernels/pool.h"
+#include "kernels/reduce.h"
 #include "kernels/reorder.h"
+#include "kernels/shape.h"
 #include "kernels/softmax.h"
 
 namespace thaw {
