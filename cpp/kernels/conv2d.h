@@ -110,7 +110,7 @@ struct Conv2dPack {
 };
 
 /// Depthwise: weights [C/16][taps_y * taps_x][16], one task a picture and block. In bf16: x, residual and y are lines of
-/// 32 channels, weights f32 [C/32][taps_y * taps_x][16 even channels, 16 odd ones].
+/// 32 channels, weights f32 [C/32][taps_y * taps_x][16 even channels, 16 odd ones] (on a GPU in their order).
 struct Depthwise {
   const float* x;
   const float* weights;

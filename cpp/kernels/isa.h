@@ -64,4 +64,11 @@ const void* gpu_table(const char* name);
 #define THAW_BF16_KERNELS(Type, name) THAW_KERNELS(Type, name)
 #endif
 
+// THAW_GPU_KERNELS: a table that only the binary for GPUs has, for products that are cut in another way there.
+#define THAW_GPU_KERNELS(Type, name)            \
+  namespace cuda { extern const Type name; }    \
+  inline const Type& name##_kernels() {         \
+    return *static_cast<const Type*>(gpu_table(#name)); \
+  }
+
 }  // namespace thaw

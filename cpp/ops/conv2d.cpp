@@ -90,12 +90,12 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
 }
 
 void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) {
-  struct Offsets {
-    std::vector<int64_t> y, x;
+  const auto offsets = [&](const GridAxis& axis) {
+    std::vector<int64_t> result;
+    for (const GridAxis::Tap& tap : axis.taps) result.push_back(tap.offset);
+    return lower.table(result);
   };
-  const auto offsets = std::make_shared<Offsets>();
-  for (const GridAxis::Tap& tap : p.grid.y.taps) offsets->y.push_back(tap.offset);
-  for (const GridAxis::Tap& tap : p.grid.x.taps) offsets->x.push_back(tap.offset);
+  const Buffer offsets_y = offsets(p.grid.y), offsets_x = offsets(p.grid.x);
   const DepthwiseForm form = depthwise_form(lower.attrs().at("kernel").as_string(), lower.isa());
   const int64_t blocks = blocks_of(p.channels.in, form.block);
   lower.launch(form.kernels.direct, p.pictures * blocks, 0, [=](Run& run) {
@@ -108,8 +108,8 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
     a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step,
     a.out_step_x = p.grid.x.step;
     a.stride_y = p.grid.y.stride, a.stride_x = p.grid.x.stride;
-    a.taps_y = static_cast<int64_t>(offsets->y.size()), a.taps_x = static_cast<int64_t>(offsets->x.size());
-    a.offset_y = offsets->y.data(), a.offset_x = offsets->x.data();
+    a.taps_y = static_cast<int64_t>(p.grid.y.taps.size()), a.taps_x = static_cast<int64_t>(p.grid.x.taps.size());
+    a.offset_y = static_cast<const int64_t*>(run.at(offsets_y)), a.offset_x = static_cast<const int64_t*>(run.at(offsets_x));
     return a;
   });
 }
@@ -119,7 +119,8 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
 void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& operands) {
   if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;
   const std::string& form = lower.attrs().at("kernel").as_string();
-  if (form == "bf16") lower_bf16(lower, problem, operands);
+  if (is_gemm(form)) lower_gemm(lower, problem, operands);
+  else if (form == "bf16") lower_bf16(lower, problem, operands);
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
   else if (form == "narrow") lower_narrow(lower, problem, operands);
   else if (form == "winograd") lower_winograd(lower, problem, operands);

@@ -164,10 +164,17 @@ void lower_direct(Lower& lower, const Conv2dShape& c) {
   });
 }
 
+/// A GPU's chunks are of pixels (kernels/cuda/depthwise.cu): enough of them to keep it busy.
+int64_t gpu_chunks(const Conv2dShape& c, int64_t blocks) {
+  constexpr int64_t most = 512, least_pixels = 512;
+  const int64_t pixels = c.pictures() * c.out_height * c.out_width;
+  return std::max<int64_t>(1, std::min(divide_up(most, blocks), pixels / least_pixels));
+}
+
 void lower_depthwise(Lower& lower, const Conv2dShape& c) {
   const DepthwiseForm form = depthwise_form(lower.attrs().at("kernel").as_string(), lower.isa());
   const int64_t blocks = blocks_of(c.in_channels(), form.block);
-  const int64_t chunks = std::min(c.pictures(), divide_up(kTasks, blocks));
+  const int64_t chunks = lower.isa() == Isa::cuda ? gpu_chunks(c, blocks) : std::min(c.pictures(), divide_up(kTasks, blocks));
   const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
   const Buffer partial =
       lower.workspace(static_cast<size_t>(chunks * blocks * c.kernel_taps() * form.block) * sizeof(float));
@@ -185,6 +192,7 @@ void lower_weights(Lower& lower) {
   const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
   const std::string& form = lower.attrs().at("kernel").as_string();
   if (is_depthwise(form)) lower_depthwise(lower, c);
+  else if (is_gemm(form)) lower_gemm_weights(lower, c);
   else if (form == "direct") lower_direct(lower, c);
   else lower_weights_bf16(lower, c, form == "narrow_bf16");
 }

@@ -1,8 +1,8 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them. A linear
 // layer's [N, K] is packed as a kernel of one tap.
-// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16", backward (false;
-// true: for conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward stride, padding,
-// dilation: one packed grid per phase, one behind the other.
+// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16" | "gemm" | "gemm_bf16",
+// backward (false; true: for conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward
+// stride, padding, dilation: one packed grid per phase, one behind the other.
 #include "ops/conv2d_winograd.h"
 
 #include <memory>
@@ -42,12 +42,17 @@ PanelForm panel_form(const Json& attrs) {
   return {attrs.get("vectors", 1)};
 }
 
+/// Of the packed product: exchanged for conv2d_backward_data.
+Channels channels_of(const Json& attrs, const Conv2dShape& c) {
+  if (attrs.get("backward", false)) return {c.out_channels(), c.in_channels(), c.groups};
+  return {c.in_channels(), c.out_channels(), c.groups};
+}
+
 void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t offset) {
   const bool backward = lower.attrs().get("backward", false);
   auto plan = std::make_shared<PackPlan>();
   plan->taps = grid.taps(c.weight[3]);
-  Channels channels{c.in_channels(), c.out_channels(), c.groups};
-  if (backward) std::swap(channels.in, channels.out);
+  const Channels channels = channels_of(lower.attrs(), c);
   plan->panels = panels_of(channels, static_cast<int64_t>(plan->taps.size()), panel_form(lower.attrs()));
   const int64_t count = static_cast<int64_t>(plan->panels.panels.size());
   const Buffer weight = lower.input(0), packed = lower.output(0);
@@ -70,15 +75,13 @@ void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t 
 }
 
 void lower_depthwise(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t offset) {
-  auto plan = std::make_shared<PackPlan>();
-  plan->taps = grid.taps(c.weight[3]);
-  const Buffer weight = lower.input(0), packed = lower.output(0);
-  const int64_t channels = c.weight[0], kernel_taps = c.kernel_taps();
+  const std::vector<int64_t> taps = grid.taps(c.weight[3]);
+  const Buffer weight = lower.input(0), packed = lower.output(0), table = lower.table(taps);
+  const int64_t channels = c.weight[0], kernel_taps = c.kernel_taps(), count = static_cast<int64_t>(taps.size());
   const DepthwiseForm form = depthwise_form(lower.attrs().at("form").as_string(), lower.isa());
   lower.launch(form.kernels.pack, blocks_of(channels, form.block), 0, [=](Run& run) {
-    return DepthwisePack{
-        run.f32(weight),  run.f32(packed) + offset, channels, kernel_taps, static_cast<int64_t>(plan->taps.size()),
-        plan->taps.data()};
+    return DepthwisePack{run.f32(weight), run.f32(packed) + offset, channels, kernel_taps, count,
+                         static_cast<const int64_t*>(run.at(table))};
   });
 }
 
@@ -91,8 +94,8 @@ int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
     const int64_t block = depthwise_form(form, Isa::scalar).block;
     return blocks_of(c.weight[0], block) * taps * block;
   }
-  Channels channels{c.in_channels(), c.out_channels(), c.groups};
-  if (attrs.get("backward", false)) std::swap(channels.in, channels.out);
+  const Channels channels = channels_of(attrs, c);
+  if (is_gemm(form)) return gemm_floats(form, channels, taps);
   const int64_t elements = panels_of(channels, taps, panel_form(attrs)).floats;
   return form == "bf16" ? elements / 2 : elements;
 }
@@ -113,6 +116,7 @@ void lower(Lower& lower) {
   for (size_t i = 0; i < grids.size(); ++i) {
     if (offsets[i] == offsets[i + 1]) continue;
     if (is_depthwise(form)) lower_depthwise(lower, c, grids[i], offsets[i]);
+    else if (is_gemm(form)) lower_gemm_pack(lower, channels_of(lower.attrs(), c), grids[i], c.weight, offsets[i]);
     else if (form == "winograd") lower_winograd_pack(lower, c);
     else lower_direct(lower, c, grids[i], offsets[i]);
   }
@@ -140,6 +144,7 @@ std::string conv2d_form(Select& select, const Conv2dShape& c, bool backward) {
   if (c.depthwise()) return depthwise_name(select);
   select.declined("depthwise", "expected as many groups as input and output channels, received " +
                                    std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
+  if (select.isa() == Isa::cuda) return select.bf16() ? "gemm_bf16" : "gemm";
   if (!select.bf16()) return "direct";
   return !backward && fits_narrow(c) ? "narrow_bf16" : "bf16";
 }

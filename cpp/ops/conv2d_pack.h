@@ -52,4 +52,13 @@ void lower_narrow(Lower&, const GridProblem&, const GridOperands&);
 /// `narrow`: x of up to four channels in plain layout.
 void lower_weights_bf16(Lower&, const Conv2dShape&, bool narrow);
 
+// ops/conv2d_gemm.cpp
+/// "gemm" or "gemm_bf16", the forms of GPUs.
+bool is_gemm(const std::string& form);
+void lower_gemm(Lower&, const GridProblem&, const GridOperands&);
+/// Size of a grid's packed weights, and the launch that packs them. `channels`: of the packed product.
+int64_t gemm_floats(const std::string& form, const Channels& channels, int64_t taps);
+void lower_gemm_pack(Lower&, const Channels& channels, const Grid&, const Shape& weight, int64_t offset);
+void lower_gemm_weights(Lower&, const Conv2dShape&);
+
 }  // namespace thaw

@@ -4,6 +4,8 @@
 
 #include "kernels/activation.h"
 #include "kernels/batch_norm.h"
+#include "kernels/conv2d.h"
+#include "kernels/conv2d_gemm.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
