@@ -1,5 +1,10 @@
 // The stand-in's runtime: memory that runs out, graphs, streams that do not wait for each other by themselves, limits of a
 // launch, devices.
+#include <csignal>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "found.h"
 #include "gpu.h"
 #include "kernels/cuda/device.h"
@@ -91,6 +96,30 @@ void streams() {
   CHECK(cudaStreamDestroy(copies) == cudaSuccess && cudaFreeHost(pinned) == cudaSuccess);
 }
 
+/// A process that reads the device's memory without a copy dies of it.
+void host_access() {
+#ifdef __x86_64__
+  const int key = pkey_alloc(0, 0);
+#else
+  const int key = -1;
+#endif
+  if (key < 0) {
+    std::printf("not tested: the host that touches the device's memory, for want of protection keys\n");
+    return;
+  }
+  const gpu::Array<float> x(std::vector<float>(10, 3.0f));
+  CHECK(x.read()[3] == 3);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(2);
+    const volatile float* y = x.data();
+    _exit(y[3] == 3 ? 0 : 1);
+  }
+  int status = 0;
+  CHECK(child > 0 && waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
 __global__ void nothing() {}
 
 void limits() {
@@ -137,6 +166,7 @@ int main() {
   graphs();
   memory();
   streams();
+  host_access();
   limits();
   copies_out_of_bounds();
   devices();

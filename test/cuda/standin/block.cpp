@@ -6,6 +6,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "guard.h"
+#include "memory.h"
 #include "report.h"
 
 namespace standin {
@@ -15,6 +17,7 @@ thread_local Block* block = nullptr;
 namespace {
 
 uint32_t stamp = 0;
+constexpr uint32_t kLastStamp = 0xf0000000u;  // with which a launch may begin
 
 /// The i-th of 32 in an order that follows from `seed`.
 unsigned shuffled(unsigned i, uint32_t seed) {
@@ -23,7 +26,8 @@ unsigned shuffled(unsigned i, uint32_t seed) {
 }
 
 bool same(const Where& a, const Where& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 void entry() {
@@ -38,7 +42,8 @@ void entry() {
 void resume(Block& b, Thread& t) {
   if (t.stack == nullptr) {
     t.stack = take_stack();
-    prepare(t.context, t.stack, kStackBytes, entry);
+    // Stacks begin at different lines of their pages, or they would drive each other out of the caches.
+    prepare(t.context, t.stack, kStackBytes - t.number * 320 % 4096, entry);
   }
   b.current = &t;
   b.running.stack = reinterpret_cast<uintptr_t>(t.stack);
@@ -218,6 +223,11 @@ void end_block() {
 cudaError_t run(const Launch& launch) {
   static thread_local Block b;
   const uint64_t before = violation_count();
+  const Opened opened;
+  if (stamp >= kLastStamp) {
+    forget_records();
+    stamp = 0;
+  }
   b.launch = &launch;
   b.threads = launch.threads.x * launch.threads.y * launch.threads.z;
   b.ended = false;

@@ -22,7 +22,7 @@ __asm__(
     "  movq %rsp, (%rdi)\n"
     "  movq %rsi, %rsp\n"
     "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
-    "  ret\n"
+    "  popq %rcx\n  jmpq *%rcx\n"  // a return would go where no call came from, which processors predict wrongly
     ".size thaw_standin_switch,.-thaw_standin_switch\n");
 #endif
 
@@ -31,7 +31,7 @@ namespace standin {
 #if defined(__x86_64__)
 
 void prepare(Context& context, void* stack, size_t bytes, void (*entry)()) {
-  // From the top: nowhere to return to, the entry, which the switch returns to, and six registers.
+  // From the top: nowhere to return to, the entry, which the switch jumps to, and six registers.
   void** top = reinterpret_cast<void**>(static_cast<char*>(stack) + bytes);
   top[-1] = nullptr;
   top[-2] = reinterpret_cast<void*>(entry);

@@ -9,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "guard.h"
 #include "host.h"
 #include "shadow.h"
 #include "standin.h"
@@ -41,6 +42,7 @@ struct Device {
       arena_begin = 0;
       return;
     }
+    guard_memory(p, kArenaBytes);
     holes[kSharedSlot + kRedZone] = kArenaBytes - kSharedSlot - 2 * kRedZone;
   }
 };
@@ -59,7 +61,7 @@ void drop(const void* begin, size_t bytes) {
   if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
 }
 
-/// The allocation that holds all of these bytes; null where none does.
+/// Do all of these bytes lie in one allocation?
 bool in_allocation(const void* memory, size_t bytes) {
   const size_t offset = reinterpret_cast<uintptr_t>(memory) - arena_begin;
   auto at = device().allocations.upper_bound(offset);
@@ -134,6 +136,7 @@ size_t device_memory() { return device().memory; }
 bool copy_bytes(void* to, const void* from, size_t bytes, bool to_device, bool from_device) {
   if (bytes == 0) return true;
   if ((to_device && !in_allocation(to, bytes)) || (from_device && !in_allocation(from, bytes))) return false;
+  const Opened opened;
   std::memmove(to, from, bytes);
   if (!to_device) return true;
   const size_t goal = reinterpret_cast<uintptr_t>(to) - arena_begin, source = reinterpret_cast<uintptr_t>(from) - arena_begin;
@@ -148,9 +151,19 @@ bool copy_bytes(void* to, const void* from, size_t bytes, bool to_device, bool f
 bool set_bytes(void* to, int value, size_t bytes) {
   if (bytes == 0) return true;
   if (!in_allocation(to, bytes)) return false;
+  const Opened opened;
   std::memset(to, value, bytes);
   arena.written(reinterpret_cast<uintptr_t>(to) - arena_begin, bytes);
   return true;
+}
+
+void forget_records() {
+  drop(arena.words, kArenaBytes / 4 * sizeof(Cell));
+  drop(arena.each_byte, kArenaBytes * sizeof(Cell));
+  for (const auto& [begin, region] : device().registered) {
+    std::memset(region.words, 0, region.bytes / 4 * sizeof(Cell));
+    std::memset(region.each_byte, 0, region.bytes * sizeof(Cell));
+  }
 }
 
 void set_memory(size_t bytes) { device().memory = bytes; }
@@ -224,7 +237,7 @@ cudaError_t release(void* memory) {
 }
 
 cudaError_t pin(void** memory, size_t bytes) {
-  *memory = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  *memory = std::aligned_alloc(4096, bytes / 4096 * 4096 + 4096);
   if (*memory == nullptr) return cudaErrorMemoryAllocation;
   device().pinned[reinterpret_cast<uintptr_t>(*memory)] = bytes;
   return cudaSuccess;

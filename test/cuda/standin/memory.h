@@ -11,6 +11,8 @@ namespace standin {
 
 /// Held by every call of the runtime, while kernels run too.
 std::recursive_mutex& runtime_mutex();
+/// Forgets who touched what, so that stamps may begin anew.
+void forget_records();
 /// What lies at an address, in words.
 std::string describe_address(uintptr_t address);
 /// Is it pinned memory of the host?
