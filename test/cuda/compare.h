@@ -37,9 +37,10 @@ template <class T>
 void expect_close(const std::vector<T>& got, const std::vector<T>& want, double tolerance, const std::string& what,
                   double scale = 0) {
   ++check::checks;
+  double largest = 0;
   for (const T x : want)
-    if (scale == 0 && std::isfinite(number_of(x))) scale = std::max<double>(scale, std::abs(static_cast<double>(number_of(x))));
-  if (scale == 0) scale = 1;
+    if (std::isfinite(number_of(x))) largest = std::max<double>(largest, std::abs(static_cast<double>(number_of(x))));
+  if (scale == 0) scale = largest > 0 ? largest : 1;
   double worst = 0;
   size_t at = 0;
   for (size_t i = 0; i < want.size(); ++i) {
