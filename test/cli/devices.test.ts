@@ -147,10 +147,10 @@ describe('thaw devices', () => {
     const found = { processor: { ...processor, isas: [...processor.isas] }, gpus: [...gpus] };
     expect(deviceTable({ ...found, why: null, driver: '13.0', needed: '13.0' })).toBe(
       [
-        'device  name         units                instructions                        memory',
+        'device  name         units                instructions                       memory',
         'cpu     P            1 thread             avx2, scalar',
-        'cuda:0  NVIDIA H100  132 multiprocessors  compute capability 9.0             85.0 GB',
-        'cuda:1  Old          132 multiprocessors  compute capability 7.5 (too old)    8.0 GB',
+        'cuda:0  NVIDIA H100  132 multiprocessors  compute capability 9.0            85.0 GB',
+        'cuda:1  Old          132 multiprocessors  compute capability 7.5 (too old)   8.0 GB',
         '',
         'The driver is for CUDA 13.0; thaw-cuda needs 13.0 or later.',
       ].join('\n'),
