@@ -1,6 +1,7 @@
 #pragma once
 // Rows times packed weights, in products of tiles (kernels/cpu/micro/tile.h): y[m][n] = f(bias[n] + sum over k of
-// bf16(x[m][k]) * bf16(w[n][k])), x and y plain f32. Weights are packed as those of a 1x1 convolution (conv2d_bf16.h).
+// bf16(x[m][k]) * bf16(w[n][k])), x and y plain f32. Weights are packed as those of a 1x1 convolution (conv2d_bf16.h) or
+// as the kernels like them.
 #include <cstdint>
 
 #include "kernels/activation.h"
@@ -22,9 +23,17 @@ struct LinearBf16 {
   float alpha;
 };
 
+struct LinearBf16Pack {
+  const float* weight;  // [outputs][inputs]
+  uint16_t* packed;     // as many as panels * 32 * steps * 32
+  int64_t outputs, inputs;
+};
+
 struct LinearBf16Kernels {
   /// Tasks: row_tasks * ceil(panels / task_panels). Scratch: linear_bf16_scratch.
   void (*direct)(const LinearBf16&, int64_t task, void* scratch);
+  /// A form of its own for the weights; null: they are packed as those of a 1x1 convolution. One task.
+  void (*pack)(const LinearBf16Pack&, int64_t task, void* scratch);
 };
 
 /// Bytes from one row of rounded x to the next: an odd number of lines, so that rows lie in different sets of a cache.

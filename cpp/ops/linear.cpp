@@ -93,7 +93,8 @@ void select_linear(Select& select) {
   const Shape weight = select.graph().values[select.node().inputs[1]].shape;
   if (takes_bf16(select)) {
     const Json form = Json::object().set("form", "bf16").set("groups", 1);
-    const ValueId packed = select.before("conv2d_pack", {select.node().inputs[1]}, form);
+    const char* pack = linear_bf16_kernels(select.isa()).pack ? "linear_pack" : "conv2d_pack";
+    const ValueId packed = select.before(pack, {select.node().inputs[1]}, form);
     select.node().inputs[1] = packed;
     select.node().attrs.set("weight_shape", weight);
     return select.choose("bf16");
@@ -122,14 +123,27 @@ void lower_linear(Lower& lower) {
   lower_product(lower, p);
 }
 
-// linear_pack(weight[N,K]) → panels of weightᵀ.
+// linear_pack(weight[N,K]; form "bf16" or none) → panels of weightᵀ, or what linear_bf16 asks for: f32 words of two
+// numbers each.
+bool packs_bf16(const Json& attrs) { return attrs.get("form", "") == "bf16"; }
+
 void infer_pack(Infer& infer) {
   infer.expect_f32(0, 2);
+  if (packs_bf16(infer.attrs())) {
+    return infer.output(DType::f32, {divide_up(infer.shape(0)[0], 32), divide_up(infer.shape(0)[1], 32), 32 * 32 / 2});
+  }
   infer.output(DType::f32, packed_shape({}, infer.shape(0)[1], infer.shape(0)[0]));
 }
 
 void lower_linear_pack(Lower& lower) {
   const Shape& weight = lower.in(0).shape;
+  if (packs_bf16(lower.attrs())) {
+    const int64_t outputs = weight[0], inputs = weight[1];
+    const Buffer from = lower.input(0), to = lower.output(0);
+    return lower.launch(linear_bf16_kernels(lower.isa()).pack, 1, 0, [=](Run& run) {
+      return LinearBf16Pack{run.f32(from), static_cast<uint16_t*>(run.at(to)), outputs, inputs};
+    });
+  }
   lower_pack(lower, lower.input(0), lower.output(0), 1, weight[1], weight[0], 1, weight[1]);
 }
 

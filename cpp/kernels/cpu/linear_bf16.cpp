@@ -103,7 +103,7 @@ void direct(const LinearBf16& a, int64_t task, void* memory) {
 
 }  // namespace
 
-extern const LinearBf16Kernels linear_bf16 = {direct};
+extern const LinearBf16Kernels linear_bf16 = {direct, nullptr};
 
 }  // namespace THAW_ISA
 }  // namespace thaw

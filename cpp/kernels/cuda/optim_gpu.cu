@@ -13,7 +13,7 @@ constexpr int kThreads = 256;
 
 /// A block's stretch of a slot.
 struct Stretch {
-  const GpuSlot& slot;
+  const GpuSlot slot;  // a copy: stores might change the table, as far as the compiler knows
   int64_t begin;
   int count;
   __device__ __forceinline__ explicit Stretch(const GpuSlots& of) : slot(of.slots[of.slot_of[blockIdx.x]]) {

@@ -12,6 +12,7 @@
 #include "kernels/fold.h"
 #include "kernels/gemm.h"
 #include "kernels/layer_norm.h"
+#include "kernels/linear_bf16.h"
 #include "kernels/local_response_norm.h"
 #include "kernels/loss.h"
 #include "kernels/optim_gpu.h"
