@@ -8,16 +8,17 @@ import { parentPort } from 'node:worker_threads';
 
 /**
  * @typedef {{ type: number, size: number, signed: boolean, littleEndian: boolean, shape: number[] | null,
- *   virtual_sources?: unknown }} Metadata
+ *   chunks: number[] | null, virtual_sources?: unknown }} Metadata
  * @typedef {{ value: unknown, shape: number[] | null, metadata: { size: number } }} Attribute
  * @typedef {{ type: string, keys(): string[], get(path: string): Node | null, attrs: Record<string, Attribute>,
  *   metadata: Metadata, filters: unknown[],
- *   value: unknown, file_id: bigint, close(): unknown }} Node
- * @typedef {{ writeFile(path: string, bytes: Uint8Array, options: { canOwn: boolean }): void, unlink(path: string): void }}
- *   FileSystem
+ *   value: unknown, slice(ranges: number[][]): unknown, file_id: bigint, close(): unknown }} Node
+ * @typedef {(stream: unknown, to: unknown, at: number, length: number, position?: number) => number} Read
+ * @typedef {{ writeFile(path: string, bytes: Uint8Array, options: { canOwn: boolean }): void, unlink(path: string): void,
+ *   analyzePath(path: string): { object: { stream_ops: { read: Read } } } }} FileSystem
  * @typedef {{ ready: Promise<{ FS: FileSystem, activate_throwing_error_handler(): unknown }>,
  *   File: new (path: string, mode: string) => Node }} Library
- * @typedef {{ node: Node, path: string, size: number, FS: FileSystem }} Open
+ * @typedef {{ node: Node, path: string, size: number, FS: FileSystem, reads: () => number }} Open
  * @typedef {{ limit: string }} Exceeded More than the caller allows.
  */
 
@@ -58,6 +59,42 @@ function textsIn(/** @type {Open} */ { size }, /** @type {Attribute} */ attribut
   return textsOf(attribute.value);
 }
 
+/**
+ * Counts what the library reads of a file.
+ * @param {FileSystem} FS
+ * @param {string} path
+ * @returns {() => number} bytes since it was asked the last time
+ */
+function readsOf(FS, path) {
+  const { object } = FS.analyzePath(path);
+  const { read } = object.stream_ops;
+  let bytes = 0;
+  object.stream_ops = {
+    ...object.stream_ops,
+    read: (...request) => {
+      const got = read(...request);
+      bytes += got;
+      return got;
+    },
+  };
+  return () => {
+    const since = bytes;
+    bytes = 0;
+    return since;
+  };
+}
+
+/**
+ * Indices of the first element of each chunk, row-major.
+ * @param {number[]} shape
+ * @param {number[]} chunks
+ * @returns {Generator<number[]>}
+ */
+function* corners([length, ...shape], [chunk, ...chunks]) {
+  if (length === undefined || !chunk) return yield [];
+  for (let at = 0; at < length; at += chunk) for (const rest of corners(shape, chunks)) yield [at, ...rest];
+}
+
 const methods = {
   /** @param {{ file: number, bytes: Uint8Array }} request */
   async open({ file, bytes }) {
@@ -65,10 +102,11 @@ const methods = {
     const path = `/${file}.h5`;
     // Without a copy of its own.
     FS.writeFile(path, bytes, { canOwn: true });
+    const reads = readsOf(FS, path);
     try {
       const node = new h5.File(path, 'r');
       if (node.file_id === undefined || node.file_id < 0n) throw new Error('no HDF5 file');
-      files.set(file, { node, path, size: bytes.length, FS });
+      files.set(file, { node, path, size: bytes.length, FS, reads });
     } catch (error) {
       FS.unlink(path);
       throw error;
@@ -135,9 +173,33 @@ const methods = {
   metadata({ file, path }) {
     const node = at(opened(file), path);
     if (node?.type !== 'Dataset') return node?.type ?? 'none';
-    const { type, size, signed, littleEndian, shape, virtual_sources } = node.metadata;
-    const compressed = node.filters.length > 0;
+    const { type, size, signed, littleEndian, shape, chunks, virtual_sources } = node.metadata;
+    const compressed = node.filters.length > 0 && chunks !== null;
     return { type, size, signed, littleEndian, shape, compressed, virtual: virtual_sources !== undefined };
+  },
+
+  /**
+   * Bytes that the file has for the chunks of a data set, which the library does not tell. Each chunk is read twice, one
+   * element of it: what the second reading takes from the file is the chunk, for where it lies is known by then, and
+   * what was unpacked is not kept. Ends at the first chunk that is not stored, or with more bytes than the file has.
+   * @param {{ file: number, path: string }} request
+   * @returns {{ bytes: number } | { missing: number[] }}
+   */
+  stored({ file, path }) {
+    const open = opened(file);
+    const { shape, chunks } = /** @type {Metadata} */ (at(open, path)?.metadata);
+    let bytes = 0;
+    for (const first of corners(shape ?? [], chunks ?? [])) {
+      const element = first.map((i) => [i, i + 1]);
+      at(open, path)?.slice(element);
+      open.reads();
+      at(open, path)?.slice(element);
+      const got = open.reads();
+      if (got === 0) return { missing: first };
+      bytes += got;
+      if (bytes > open.size) break;
+    }
+    return { bytes };
   },
 
   /** @param {{ file: number, path: string }} request */

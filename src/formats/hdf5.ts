@@ -9,8 +9,10 @@ import type { StoredTensor } from './layout.js';
 const MAX_FILE = 2 ** 30;
 /** Bytes that all data sets of one file may take. */
 const MAX_READ = 2 ** 31;
-/** Deflate makes at most about 1,032 bytes of one. */
-const MAX_RATIO = 1040;
+/** Bytes that deflate makes of one, at most: 258 of two bits. */
+const MAX_RATIO = 1032;
+/** Bytes of data sets for one of the file's that are believed unseen: what is packed no tighter, and links to the same. */
+const BELIEVED = 2;
 const MAX_LINKS = 200_000;
 const MAX_DEPTH = 64;
 
@@ -32,7 +34,10 @@ export function hdf5Fault(what: string, subject: string, received: unknown): Tha
 
 /** An open HDF5 file. `close` it. */
 export class Hdf5File {
-  #read = 0;
+  /** Bytes of elements: without compression, and with it, either believed or of chunks that were seen. */
+  readonly #read = { plain: 0, believed: 0, seen: 0 };
+  /** Bytes of the file that were seen to hold chunks. */
+  #stored = 0;
 
   private constructor(
     readonly path: string,
@@ -85,7 +90,7 @@ export class Hdf5File {
   async tensor(path: string): Promise<StoredTensor> {
     const metadata = await this.#call<Metadata | string>('metadata', { path });
     if (typeof metadata === 'string') throw hdf5Fault(`data set '${path}'`, `'${this.path}'`, metadata);
-    const { dtype, shape } = this.#checked(path, metadata);
+    const { dtype, shape } = await this.#checked(path, metadata);
     const value = elements(shape) === 0 ? new Uint8Array(0) : await this.#call('value', { path });
     const bytes = elements(shape) * ELEMENT_BYTES[dtype];
     const view = ArrayBuffer.isView(value) ? value : scalar(value, dtype);
@@ -106,7 +111,7 @@ export class Hdf5File {
   }
 
   /** Type and shape, before memory is taken for the elements. */
-  #checked(path: string, { type, size, signed, littleEndian, shape, compressed, virtual }: Metadata) {
+  async #checked(path: string, { type, size, signed, littleEndian, shape, compressed, virtual }: Metadata) {
     const where = `'${path}' of '${this.path}'`;
     const dtype = DTYPES[`${type}/${size}/${type === 0 ? signed : true}`];
     if (!dtype || !littleEndian)
@@ -114,12 +119,28 @@ export class Hdf5File {
     if (virtual) throw hdf5Fault('data of its own', where, 'a virtual data set');
     const sizes = shape ?? [];
     const bytes = elements(sizes) * ELEMENT_BYTES[dtype];
-    const most = compressed ? this.size * MAX_RATIO : this.size;
-    this.#read += bytes;
-    const all = Math.min(MAX_READ, this.size * MAX_RATIO);
-    if (sizes.length > MAX_RANK || !(bytes <= most) || this.#read > all)
-      throw hdf5Fault(`at most ${Math.min(most, all)} bytes`, where, `shape [${sizes.slice(0, MAX_RANK)}]`);
+    const most = compressed ? Math.min(this.size * MAX_RATIO, MAX_READ) : this.size;
+    if (sizes.length > MAX_RANK || !(bytes <= most))
+      throw hdf5Fault(`at most ${most} bytes`, where, `shape [${sizes.slice(0, MAX_RANK)}]`);
+    await this.#account(path, where, bytes, compressed);
     return { dtype, shape: sizes };
+  }
+
+  /** Throws where the file's bytes cannot make all that its data sets claim together. */
+  async #account(path: string, where: string, bytes: number, compressed: boolean): Promise<void> {
+    const believed = compressed ? 'believed' : 'plain';
+    const enough = this.#read[believed] + bytes <= this.size * BELIEVED;
+    if (!enough && !compressed) throw hdf5Fault(`data sets of ${this.size} bytes together`, where, `${bytes} more`);
+    this.#read[enough ? believed : 'seen'] += bytes;
+    const { plain, believed: unseen, seen } = this.#read;
+    if (plain + unseen + seen > MAX_READ) throw hdf5Fault(`at most ${MAX_READ} bytes`, `'${this.path}'`, 'more');
+    if (enough) return;
+    const found = await this.#call<{ bytes: number } | { missing: number[] }>('stored', { path });
+    if ('missing' in found)
+      throw hdf5Fault(`${bytes} bytes`, where, `the chunk at [${found.missing}], which is not stored`);
+    this.#stored += found.bytes;
+    if (bytes > found.bytes * MAX_RATIO || this.#stored > this.size)
+      throw hdf5Fault(`${bytes} bytes`, where, `${found.bytes} that are stored of ${this.size}`);
   }
 }
 

@@ -9,6 +9,7 @@ interface Group {
   create_group(name: string): Group;
   create_dataset(spec: object): { resize?(shape: number[]): unknown };
   create_attribute(name: string, value: string | string[]): void;
+  create_hard_link(target: string, name: string): void;
 }
 
 export interface Arrayed {
@@ -26,8 +27,11 @@ export type Arrays = Record<string, Arrayed>;
 /** Text attributes by the path of their group ('' is the root) and name. */
 export type Texts = Record<string, Record<string, string | string[]>>;
 
+/** Other names for data sets of the root: name → data set. */
+export type Links = Record<string, string>;
+
 /** An HDF5 file with these data sets and attributes. */
-export async function hdf5(arrays: Arrays, texts: Texts = {}): Promise<Buffer> {
+export async function hdf5(arrays: Arrays, texts: Texts = {}, links: Links = {}): Promise<Buffer> {
   const name = 'h5wasm';
   const { default: h5 } = (await import(name)) as { default: Library };
   const { FS } = await h5.ready;
@@ -54,6 +58,7 @@ export async function hdf5(arrays: Arrays, texts: Texts = {}): Promise<Buffer> {
   }
   for (const [path, attributes] of Object.entries(texts))
     for (const [name, value] of Object.entries(attributes)) group(path).create_attribute(name, value);
+  for (const [name, target] of Object.entries(links)) file.create_hard_link(target, name);
   file.close();
   const bytes = Buffer.from(FS.readFile('/made.h5'));
   FS.unlink('/made.h5');

@@ -1,6 +1,6 @@
 /** HDF5 apart from the networks in it: the thread that reads it, and the package that it needs. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -58,13 +58,36 @@ describe('HDF5', () => {
     expect([...(await openCheckpoint(file)).tensors.keys()]).toEqual(['a']);
   });
 
-  it('may claim what deflate can make of its bytes, in all of its data sets together', async () => {
-    const claims = (count: number) => ({ shape: [1], values: [1], chunks: [1024], grown: [count * 1024] });
-    const two = (count: number) => written('two.h5', { a: claims(count), b: claims(count) });
-    const { tensors } = await openCheckpoint(await two(640));
-    expect([...tensors.values()].map((tensor) => denseBytes(tensor).length)).toEqual([640 * 4096, 640 * 4096]);
-    // Of the file's 7003 bytes, 7.3 million: enough for one of these.
-    await expect(openCheckpoint(await two(1200))).rejects.toMatchObject({ code: 'ERR_HDF5' });
+  it('may claim twice its bytes, and more where chunks are stored that deflate can make it of', async () => {
+    const zeros = { shape: [1 << 20], values: new Float32Array(1 << 20), chunks: [1 << 14] };
+    const file = await written('zeros.h5', { a: zeros, b: { shape: [2], values: [1, 2] } });
+    expect(statSync(file).size * 100).toBeLessThan(1 << 22);
+    const { tensors } = await openCheckpoint(file);
+    expect(denseBytes(tensors.get('a')!).equals(Buffer.alloc(1 << 22))).toBe(true);
+    expect(denseBytes(tensors.get('b')!)).toEqual(Buffer.from(Float32Array.of(1, 2).buffer));
+  });
+
+  it('whose chunks are not stored may not claim more', async () => {
+    const few = { shape: [1], values: [1], chunks: [256], grown: [512] };
+    const { tensors } = await openCheckpoint(await written('few.h5', { few }));
+    expect(denseBytes(tensors.get('few')!)).toEqual(
+      Buffer.from(Float32Array.of(1, ...Array<number>(511).fill(0)).buffer),
+    );
+    const grown = (chunks: number) => ({ shape: [1], values: [1], chunks: [1024], grown: [chunks * 1024] });
+    const wanted = { code: 'ERR_HDF5', message: expect.stringContaining('which is not stored') as string };
+    await expect(openCheckpoint(await written('grown.h5', { a: grown(100) }))).rejects.toMatchObject(wanted);
+    const many = { a: grown(5), b: grown(5), c: grown(5), d: grown(5) };
+    await expect(openCheckpoint(await written('many.h5', many))).rejects.toMatchObject(wanted);
+  });
+
+  it('may not claim the same bytes many times', async () => {
+    const links = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`b${i}`, 'a']));
+    const plain = { a: { shape: [1 << 14], values: new Float32Array(1 << 14) } };
+    const zeros = { a: { shape: [1 << 20], values: new Float32Array(1 << 20), chunks: [1 << 20] } };
+    for (const arrays of [plain, zeros])
+      await expect(openCheckpoint(await written('links.h5', arrays, {}, links))).rejects.toMatchObject({
+        code: 'ERR_HDF5',
+      });
   });
 
   it('does not hold up the event loop, and its thread not the end of the process', async () => {
