@@ -7,14 +7,13 @@ import type { RangeFile } from './file.js';
 import { readPickle } from './pickle.js';
 import { collect, torchWorld, type FindStorage } from './torch.js';
 import type { Checkpoint } from './types.js';
-import { contentOffset, readDirectory, type ZipMember } from './zip.js';
+import { contentOffset, type ZipMember } from './zip.js';
 
 const MAX_PICKLE = 1 << 26;
 const PICKLE = 'data.pkl';
 
 /** Throws ERR_FORMAT_UNKNOWN for other zip archives, ERR_TORCH_FILE, ERR_PICKLE_UNSAFE, ERR_FILE_TRUNCATED. */
-export async function readTorchZip(file: RangeFile): Promise<Checkpoint> {
-  const members = await readDirectory(file);
+export async function readTorchZip(file: RangeFile, members: Map<string, ZipMember>): Promise<Checkpoint> {
   const pickle = [...members.values()].find(({ name }) => name === PICKLE || /^[^/]+\/data\.pkl$/.test(name));
   if (!pickle) throw fault('ERR_FORMAT_UNKNOWN', 'a weight file', `'${file.path}'`, 'a zip archive without data.pkl');
   const root = pickle.name.slice(0, -PICKLE.length);
@@ -24,7 +23,7 @@ export async function readTorchZip(file: RangeFile): Promise<Checkpoint> {
   const find: FindStorage = async (key) => {
     const member = members.get(`${root}data/${key}`);
     if (!member) throw fail(file, `a member data/${key}`, 'none');
-    return { offset: await contentOffset(file, member), bytes: member.size };
+    return { offset: await contentOffset(file, member, 'ERR_TORCH_FILE'), bytes: member.size };
   };
   return collect(file, 'torch-zip', value, find);
 }
@@ -34,7 +33,7 @@ function fail(file: RangeFile, what: string, received: string): Error {
 }
 
 async function contents(file: RangeFile, member: ZipMember): Promise<Buffer> {
-  return file.read(await contentOffset(file, member), member.size, `'${member.name}'`);
+  return file.read(await contentOffset(file, member, 'ERR_TORCH_FILE'), member.size, `'${member.name}'`);
 }
 
 async function checkByteOrder(file: RangeFile, member: ZipMember | undefined): Promise<void> {

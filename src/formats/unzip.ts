@@ -19,7 +19,7 @@ export async function storedAt(file: RangeFile, member: ZipMember, code: string)
     const how = member.encrypted ? 'encryption' : `compression method ${member.method}`;
     throw fault(code, 'members that are stored or deflated', subject(file, member), how);
   }
-  const start = await memberStart(file, member);
+  const start = await memberStart(file, member, code);
   if (member.method === 8) return null;
   if (start + member.size > file.size) throw file.truncated(`'${member.name}'`, start + member.size);
   return start;
@@ -39,7 +39,7 @@ export async function memberBytes(
   if (stored !== null) return file.read(stored, wanted, `'${member.name}'`);
   if (member.size > member.packed * MAX_RATIO)
     throw fault(code, `at most ${MAX_RATIO} times its packed size`, subject(file, member), `${member.size} bytes`);
-  const packed = await file.read(await memberStart(file, member), member.packed, `'${member.name}'`);
+  const packed = await file.read(await memberStart(file, member, code), member.packed, `'${member.name}'`);
   return unpack(packed, member, () => subject(file, member), code);
 }
 

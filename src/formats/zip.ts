@@ -25,26 +25,33 @@ const END64 = 0x06064b50;
 const LOCATOR64 = 0x07064b50;
 const MAX_DIRECTORY = 1 << 26;
 const MAX_COMMENT = 0xffff;
+const MAX_NAME = 1 << 10;
 
 /** Begins with the header of a member. */
 export function isZip(head: Buffer): boolean {
   return head.length >= 4 && head.readUInt32LE(0) === LOCAL;
 }
 
-/** Members by name. Throws ERR_TORCH_FILE, and ERR_FILE_TRUNCATED where the directory at the file's end is missing. */
-export async function readDirectory(file: RangeFile): Promise<Map<string, ZipMember>> {
-  const { offset, size } = await findDirectory(file);
-  if (size > MAX_DIRECTORY) throw fail(file, `a directory of at most ${MAX_DIRECTORY} bytes`, `${size} bytes`);
+/** Name of the member whose header the file begins with; cut off where the file is. */
+export async function firstName(file: RangeFile): Promise<string> {
+  const header = await file.read(0, Math.min(30 + MAX_NAME, file.size), 'archive header');
+  return header.length < 30 ? '' : header.toString('utf8', 30, 30 + header.readUInt16LE(26));
+}
+
+/** Members by name. Throws `code`, and ERR_FILE_TRUNCATED where the directory at the file's end is missing. */
+export async function readDirectory(file: RangeFile, code: string): Promise<Map<string, ZipMember>> {
+  const fail = failing(file, code);
+  const { offset, size } = await findDirectory(file, fail);
+  if (size > MAX_DIRECTORY) throw fail(`a directory of at most ${MAX_DIRECTORY} bytes`, `${size} bytes`);
   const bytes = await file.read(offset, size, 'archive directory');
   const members = new Map<string, ZipMember>();
   for (let at = 0; at < size;) {
-    if (at + 46 > size || bytes.readUInt32LE(at) !== ENTRY)
-      throw fail(file, 'an entry of the directory', 'other bytes');
+    if (at + 46 > size || bytes.readUInt32LE(at) !== ENTRY) throw fail('an entry of the directory', 'other bytes');
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => bytes.readUInt16LE(at + field));
     const end = at + 46 + nameLength! + extraLength! + commentLength!;
-    if (end > size) throw fail(file, 'a whole directory', 'an entry that is cut off');
+    if (end > size) throw fail('a whole directory', 'an entry that is cut off');
     const member = readEntry(bytes.subarray(at, end), nameLength!, extraLength!);
-    if (members.has(member.name)) throw fail(file, 'each name once', `'${member.name}' twice`);
+    if (members.has(member.name)) throw fail('each name once', `'${member.name}' twice`);
     members.set(member.name, member);
     at = end;
   }
@@ -52,44 +59,47 @@ export async function readDirectory(file: RangeFile): Promise<Map<string, ZipMem
 }
 
 /** Where the contents of a stored member start. Throws for compressed members and for those beyond the file's end. */
-export async function contentOffset(file: RangeFile, member: ZipMember): Promise<number> {
+export async function contentOffset(file: RangeFile, member: ZipMember, code: string): Promise<number> {
   if (member.method !== 0 || member.encrypted) {
     const how = member.encrypted ? 'encryption' : `compression method ${member.method}`;
-    throw fail(file, `'${member.name}' stored as it is (torch.save never compresses)`, how);
+    throw failing(file, code)(`'${member.name}' stored as it is (torch.save never compresses)`, how);
   }
-  const start = await memberStart(file, member);
+  const start = await memberStart(file, member, code);
   if (start + member.size > file.size) throw file.truncated(`'${member.name}'`, start + member.size);
   return start;
 }
 
 /** Where the bytes of a member start, packed or not. */
-export async function memberStart(file: RangeFile, member: ZipMember): Promise<number> {
+export async function memberStart(file: RangeFile, member: ZipMember, code: string): Promise<number> {
   const local = await file.read(member.header, 30, `'${member.name}'`);
-  if (local.readUInt32LE(0) !== LOCAL) throw fail(file, `the header of '${member.name}'`, 'other bytes');
+  if (local.readUInt32LE(0) !== LOCAL) throw failing(file, code)(`the header of '${member.name}'`, 'other bytes');
   return member.header + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
 }
 
-function fail(file: RangeFile, what: string, received: string): Error {
-  return fault('ERR_TORCH_FILE', what, `zip archive '${file.path}'`, received);
-}
+type Fail = (what: string, received: string) => Error;
 
-async function findDirectory(file: RangeFile): Promise<{ offset: number; size: number }> {
+const failing =
+  (file: RangeFile, code: string): Fail =>
+  (what, received) =>
+    fault(code, what, `zip archive '${file.path}'`, received);
+
+async function findDirectory(file: RangeFile, fail: Fail): Promise<{ offset: number; size: number }> {
   const start = Math.max(0, file.size - 22 - MAX_COMMENT);
   const tail = await file.read(start, file.size - start, 'archive directory');
   for (let at = tail.length - 22; at >= 0; at--) {
     if (tail.readUInt32LE(at) !== END || at + 22 + tail.readUInt16LE(at + 20) !== tail.length) continue;
     const [size, offset] = [tail.readUInt32LE(at + 12), tail.readUInt32LE(at + 16)];
     const zip64 = size === 0xffffffff || offset === 0xffffffff || tail.readUInt16LE(at + 10) === 0xffff;
-    return zip64 ? findDirectory64(file, start + at) : { offset, size };
+    return zip64 ? findDirectory64(file, start + at, fail) : { offset, size };
   }
   throw fault('ERR_FILE_TRUNCATED', 'a directory at the end', `zip archive '${file.path}'`, 'none');
 }
 
-async function findDirectory64(file: RangeFile, end: number): Promise<{ offset: number; size: number }> {
+async function findDirectory64(file: RangeFile, end: number, fail: Fail): Promise<{ offset: number; size: number }> {
   const locator = await file.read(Math.max(0, end - 20), 20, 'archive directory');
-  if (locator.readUInt32LE(0) !== LOCATOR64) throw fail(file, 'a zip64 locator', 'other bytes');
+  if (locator.readUInt32LE(0) !== LOCATOR64) throw fail('a zip64 locator', 'other bytes');
   const record = await file.read(Number(locator.readBigUInt64LE(8)), 56, 'archive directory');
-  if (record.readUInt32LE(0) !== END64) throw fail(file, 'a zip64 directory', 'other bytes');
+  if (record.readUInt32LE(0) !== END64) throw fail('a zip64 directory', 'other bytes');
   return { size: Number(record.readBigUInt64LE(40)), offset: Number(record.readBigUInt64LE(48)) };
 }
 

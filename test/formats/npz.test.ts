@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
@@ -61,5 +61,17 @@ describe('.npz', () => {
     expect(await code([{ name: 'a.npy', bytes, deflate: true, size: 100 }])).toBe('ERR_NPZ');
     expect(await code([{ name: 'a.npy', bytes, deflate: true, size: 0xfffffff0 }])).toBe('ERR_NPZ');
     expect(await code([{ name: 'a.npy', bytes, size: 1 << 20 }])).toBe('ERR_FILE_TRUNCATED');
+  });
+
+  it.each([
+    ['a.npy', 'ERR_NPZ'],
+    ['metadata.json', 'ERR_KERAS'],
+    ['archive/data.pkl', 'ERR_TORCH_FILE'],
+  ])('with a damaged directory, its first member %s, is %s', async (name, expected) => {
+    const file = write([{ name, bytes: npy([2, 3], values) }]);
+    const bytes = readFileSync(file);
+    bytes[bytes.indexOf('PK\x01\x02', 0, 'latin1') + 2] = 9;
+    writeFileSync(file, bytes);
+    await expect(openCheckpoint(file)).rejects.toMatchObject({ code: expected });
   });
 });

@@ -7,7 +7,7 @@ import type { ZipEntry } from './zip-writer.js';
 export async function unzipped(path: string): Promise<ZipEntry[]> {
   const file = await RangeFile.open(path);
   try {
-    const members = [...(await readDirectory(file)).values()];
+    const members = [...(await readDirectory(file, 'ERR_TORCH_FILE')).values()];
     return await Promise.all(
       members.map(async (member) => ({ name: member.name, bytes: await memberBytes(file, member, 'ERR_TORCH_FILE') })),
     );
