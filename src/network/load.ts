@@ -1,5 +1,6 @@
 import { expected } from '../errors.js';
 import { openCheckpoint } from '../formats/checkpoint.js';
+import type { Checkpoint } from '../formats/checkpoint.js';
 import type { GraphDescription } from '../graph/types.js';
 import { isHubName } from '../hub/name.js';
 import { respelled } from '../zoo/index.js';
@@ -11,6 +12,7 @@ import { designOf, fromFile } from './design.js';
 import type { Design } from './design.js';
 import { tensorOf } from './graph-edit.js';
 import { configured, locate, translate } from './hub.js';
+import type { Located } from './hub.js';
 import { matchTensors } from './match.js';
 import type { Matching } from './match.js';
 import type { Network } from './network.js';
@@ -51,7 +53,11 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
   checkOptions(options);
   checkAborted(options.signal);
   const located = await locate(file, options);
-  const opened = await openCheckpoint(located.path, { signal: options.signal, weights: options.weights });
+  return loadOpened(await openCheckpoint(located.path, options), located, options);
+}
+
+/** As `load`, of a file that was located and opened before. */
+export async function loadOpened(opened: Checkpoint, located: Located, options: LoadOptions = {}): Promise<Network> {
   const [checkpoint, architecture] = translate(respelled(opened), options.architecture, located);
   const own = architecture === undefined ? checkpoint.network?.() : undefined;
   const found = own ? fromFile(checkpoint, own) : designOf(checkpoint, architecture, options.labels?.length);

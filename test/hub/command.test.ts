@@ -56,6 +56,19 @@ it('the verbs take names of the hub', async () => {
   expect(predictions).toHaveLength(1);
 });
 
+it('inspect asks the hub no more than pull does', async () => {
+  publish();
+  const asked = async (verb: string): Promise<string[]> => {
+    used.hub.asked.length = 0;
+    expect((await thaw([verb, 'hf:org/model'])).code).toBe(0);
+    return used.hub.asked.map(({ method, path }) => `${method} ${path}`);
+  };
+  await asked('pull');
+  const known = await asked('pull');
+  expect(known).not.toEqual([]);
+  expect(await asked('inspect')).toEqual(known);
+});
+
 it('says that a network was taken from the cache because the hub did not answer', async () => {
   publish();
   await thaw(['pull', 'hf:org/model']);

@@ -1,12 +1,13 @@
 import { openCheckpoint } from '../../formats/checkpoint.js';
 import type { Checkpoint } from '../../formats/checkpoint.js';
 import { locate } from '../../network/hub.js';
-import { load } from '../../network/load.js';
+import type { Located } from '../../network/hub.js';
+import { loadOpened } from '../../network/load.js';
+import type { LoadOptions } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
 import { engine, flag, number, UsageError } from '../flags.js';
-import type { Values } from '../flags.js';
 import { sayDevice } from '../load.js';
 import type { Output } from '../output.js';
 import type { CliCommand } from './command.js';
@@ -45,9 +46,10 @@ export const inspect: CliCommand = {
   async run({ operands, values }, { output, signal }) {
     const [file, ...more] = operands;
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
-    const { path } = await locate(file, { signal, onProgress: output.loading });
-    const checkpoint = await openCheckpoint(path);
-    const net = flag(values, 'tensors') ? null : await loadIfKnown(file, values, signal, output);
+    const located = await locate(file, { signal, onProgress: output.loading });
+    const checkpoint = await openCheckpoint(located.path, { signal });
+    const options = { signal, ...engine(values) };
+    const net = flag(values, 'tensors') ? null : await networkOf(checkpoint, located, options, output);
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
     try {
       const batch = number(values, 'batch');
@@ -69,9 +71,15 @@ export const inspect: CliCommand = {
   },
 };
 
-async function loadIfKnown(file: string, values: Values, signal: AbortSignal, output: Output): Promise<Network | null> {
+/** null where it is none that thaw knows. */
+async function networkOf(
+  checkpoint: Checkpoint,
+  located: Located,
+  options: LoadOptions,
+  output: Output,
+): Promise<Network | null> {
   try {
-    const net = await load(file, { signal, ...engine(values) });
+    const net = await loadOpened(checkpoint, located, options);
     sayDevice(net, (line) => output.say(line));
     return net;
   } catch (error) {
