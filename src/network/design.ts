@@ -2,7 +2,7 @@ import { expected, ThawError } from '../errors.js';
 import type { Checkpoint, FileNetwork } from '../formats/types.js';
 import type { GraphDescription } from '../graph/types.js';
 import { architectures, build, recognise } from '../zoo/index.js';
-import type { Architecture, Preprocessing, Unrecognised } from '../zoo/index.js';
+import type { Architecture, Norm, Preprocessing, Unrecognised } from '../zoo/index.js';
 import { checkGraph } from './check-graph.js';
 import { firstConvolution, tensors, upTo } from './graph-edit.js';
 import { firstSegments } from './groups.js';
@@ -82,27 +82,29 @@ export function fromFile(file: Checkpoint, found: FileNetwork): Design {
 /**
  * What a file holds: what `save` wrote about it, the architecture named, or the one that its names and shapes tell.
  * @param outputs number of outputs of a head that is missing from the file; default: the architecture's own
+ * @param norm batch norms of the architecture named, where they are others than its own
  * @throws ERR_UNKNOWN_ARCHITECTURE, ERR_ARCHITECTURE, ERR_GRAPH, ERR_FORMAT, ERR_FORMAT_VERSION
  */
 export function designOf(
   file: Checkpoint,
   architecture: string | GraphDescription | undefined,
   outputs: number | undefined,
+  norm?: Norm,
 ): Design {
   if (typeof architecture === 'object') return fromDescription(architecture);
-  if (architecture !== undefined) return named(file, architecture, outputs);
+  if (architecture !== undefined) return named(file, architecture, outputs, norm);
   const saved = readMetadata(file.metadata, file.path);
   if (!saved) return recognised(file, outputs);
   const preprocessing: Preprocessing | null = saved.preprocessing && { ...saved.preprocessing, source: 'file' };
   return { ...saved, preprocessing, prefix: '', optional: new Set<string>() };
 }
 
-function recognised(file: Checkpoint, outputs: number | undefined): Design {
+function recognised(file: Checkpoint, outputs: number | undefined, norm?: Norm): Design {
   const found = recognise(file.tensors);
   if (!('name' in found)) throw unknown(file, found);
   const { name, channels, headMissing, prefix, auxiliary } = found;
   const classes = headMissing ? outputs : found.classes;
-  const design = fromArchitecture(build(name, { ...(classes && { classes }), channels, auxiliary }));
+  const design = fromArchitecture(build(name, { ...(classes && { classes }), channels, auxiliary, norm }));
   return { ...design, prefix, optional: headMissing ? headTensors(design) : design.optional };
 }
 
@@ -126,14 +128,14 @@ function unknown(file: Checkpoint, { candidates, reasons }: Unrecognised): ThawE
 }
 
 /** An architecture by name, with the file's number of classes and channels where it has them. */
-function named(file: Checkpoint, name: string, outputs: number | undefined): Design {
+function named(file: Checkpoint, name: string, outputs: number | undefined, norm: Norm | undefined): Design {
   checkArchitecture(name);
   const found = recognise(file.tensors);
-  if ('name' in found && found.name === name) return recognised(file, outputs);
+  if ('name' in found && found.name === name) return recognised(file, outputs, norm);
   const usual = fromArchitecture(build(name));
   const classes = file.tensors.get(`${usual.head.classifier}.weight`)?.shape[0];
   const channels = file.tensors.get(firstConvolution(usual.graph)?.weight ?? '')?.shape[1];
-  return fromArchitecture(build(name, { ...(classes && { classes }), ...(channels && { channels }) }));
+  return fromArchitecture(build(name, { ...(classes && { classes }), ...(channels && { channels }), norm }));
 }
 
 /** @throws ERR_ARCHITECTURE */

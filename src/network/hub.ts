@@ -7,7 +7,7 @@ import type { HubConfig } from '../hub/config.js';
 import { isHubName } from '../hub/name.js';
 import { pull } from '../hub/pull.js';
 import { fromTimm, timmNames } from '../zoo/index.js';
-import type { TimmNetwork } from '../zoo/index.js';
+import type { Norm, TimmNetwork } from '../zoo/index.js';
 import type { Design } from './design.js';
 import type { ReadOptions } from './weights.js';
 
@@ -27,21 +27,28 @@ export async function locate(file: string, { signal, onProgress }: ReadOptions):
   return { path: found.path, config, notes: [...found.notes, ...(config?.notes ?? [])] };
 }
 
+/** What to load: a file's tensors in the zoo's names, and the architecture; `norm`: its batch norms, if they are others. */
+export interface Translated<T> {
+  checkpoint: Checkpoint;
+  architecture: T | string;
+  norm?: Norm | undefined;
+}
+
 /**
- * The architecture to load, as the user or else the configuration names it, and the file's tensors in the zoo's names.
+ * The architecture to load is the one that the user or else the configuration names.
  * @throws ERR_UNKNOWN_ARCHITECTURE the configuration names one that the zoo does not have
  */
-export function translate<T>(file: Checkpoint, architecture: T, { config, notes }: Located): [Checkpoint, T | string] {
+export function translate<T>(file: Checkpoint, architecture: T, { config, notes }: Located): Translated<T> {
   // A file that brings its graph needs no architecture.
   const own = file.network !== undefined || 'thaw.network' in file.metadata;
   const asked = architecture ?? (own ? undefined : (config?.architecture ?? undefined));
   const timm = typeof asked === 'string' ? fromTimm(asked) : undefined;
   if (architecture === undefined && asked !== undefined) checkKnown(file, config!, timm);
-  if (!timm) return [file, architecture];
-  const renamed = inZooNames(file, timm);
-  if (renamed !== file)
+  if (!timm) return { checkpoint: file, architecture };
+  const checkpoint = inZooNames(file, timm);
+  if (checkpoint !== file)
     notes.push(`tensors with timm's names of '${String(asked)}' are read as '${timm.architecture}'`);
-  return [renamed, timm.architecture];
+  return { checkpoint, architecture: timm.architecture, norm: timm.norm };
 }
 
 function checkKnown(file: Checkpoint, { architecture, changes }: HubConfig, timm: TimmNetwork | undefined): void {

@@ -58,9 +58,9 @@ export async function load(file: string, options: LoadOptions = {}): Promise<Net
 
 /** As `load`, of a file that was located and opened before. */
 export async function loadOpened(opened: Checkpoint, located: Located, options: LoadOptions = {}): Promise<Network> {
-  const [checkpoint, architecture] = translate(respelled(opened), options.architecture, located);
+  const { checkpoint, architecture, norm } = translate(respelled(opened), options.architecture, located);
   const own = architecture === undefined ? checkpoint.network?.() : undefined;
-  const found = own ? fromFile(checkpoint, own) : designOf(checkpoint, architecture, options.labels?.length);
+  const found = own ? fromFile(checkpoint, own) : designOf(checkpoint, architecture, options.labels?.length, norm);
   const design = configured(found, located);
   const matching = matchTensors(own ? { ...checkpoint, tensors: own.tensors } : checkpoint, design.graph, {
     prefix: design.prefix,

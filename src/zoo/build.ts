@@ -18,7 +18,7 @@ import { regnets } from './regnet.js';
 import { resnets } from './resnet.js';
 import { shufflenets } from './shufflenet.js';
 import { squeezenets } from './squeezenet.js';
-import type { Architecture, Config, Mark, Recipe } from './types.js';
+import type { Architecture, Config, Mark, Norm, Recipe } from './types.js';
 import { vggs } from './vgg.js';
 
 const RECIPES = new Map<string, Recipe>(
@@ -44,7 +44,7 @@ export function build(name: string, config: Config = {}): Architecture {
   const recipe = RECIPES.get(name);
   if (!recipe) throw expected('ERR_ARCHITECTURE', `one of ${architectures().join(', ')}`, 'architecture', name);
   const imagenet = recipe.trainedOn === 'imagenet';
-  const { classes = imagenet ? 1000 : 10, channels = 3 } = config;
+  const { classes = imagenet ? 1000 : 10, channels = 3, norm } = config;
   const auxiliary = config.auxiliary === true && recipe.auxiliary !== undefined;
   if (!Number.isSafeInteger(classes) || classes < 1) {
     throw expected('ERR_OPTION', 'a whole number from 1 on', 'classes', classes);
@@ -54,11 +54,11 @@ export function build(name: string, config: Config = {}): Architecture {
   const g = new GraphBuilder();
   const image = g.input('image', 'f32', ['N', channels, 'H', 'W']);
   const { scores, ...facts } = recipe.write(g, image, { classes, channels, auxiliary });
-  const graph = g.build([scores]);
+  const graph = withNorm(g.build([scores]), norm);
   const side = imagenet ? (recipe.pictures?.crop ?? 224) : 32;
   return {
     name,
-    config: { classes, channels, ...(auxiliary && { auxiliary }) },
+    config: { classes, channels, ...(auxiliary && { auxiliary }), ...(norm && { norm }) },
     graph,
     classes,
     ...facts,
@@ -66,6 +66,15 @@ export function build(name: string, config: Config = {}): Architecture {
     preprocessing: preprocessingFor(recipe, channels),
     input: { channels, height: side, width: side },
   };
+}
+
+function withNorm(graph: GraphDescription, norm: Norm | undefined): GraphDescription {
+  if (!norm) return graph;
+  const { eps, momentum } = norm;
+  const nodes = graph.nodes.map((node) =>
+    node.op === 'batch_norm' ? { ...node, attrs: { ...node.attrs, eps, momentum } } : node,
+  );
+  return { ...graph, nodes };
 }
 
 /** Modules of an architecture's auxiliary heads, each with the layer that gives its scores; none: {}. */

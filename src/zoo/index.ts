@@ -3,4 +3,4 @@ export { architectures, build } from './build.js';
 export { recognise, type Recognised, type Unrecognised } from './recognise.js';
 export { respelled } from './spelling.js';
 export { fromTimm, timmNames, type TimmNetwork } from './timm.js';
-export type { Architecture, Config, Preprocessing } from './types.js';
+export type { Architecture, Config, Norm, Preprocessing } from './types.js';

@@ -78,6 +78,40 @@ export const efficientnet: Rename = renames(
   },
 );
 
+/** Stages with squeeze-and-excitation have another number of layers in a block. */
+interface V3 {
+  /** Blocks before each stage; the last is the convolution before the pooling. */
+  before: readonly number[];
+  squeezed: readonly number[];
+}
+const V3_LARGE: V3 = { before: [0, 1, 3, 6, 10, 12, 15], squeezed: [2, 4, 5] };
+const V3_SMALL: V3 = { before: [0, 1, 3, 6, 8, 11], squeezed: [0, 2, 3, 4] };
+
+const v3 = ({ before, squeezed }: V3): Rename =>
+  renames(
+    {
+      ...{ conv_stem: 'features.0.0', bn1: 'features.0.1' },
+      ...{ conv_head: 'classifier.0', classifier: 'classifier.3' },
+    },
+    MOBILE,
+    (stage, block, layer = '') => {
+      const feature = `features.${before[Number(stage)]! + Number(block) + 1}`;
+      if (Number(stage) === before.length - 1) {
+        const last = places({ conv: '0', bn1: '1' }).get(layer);
+        return last && `${feature}.${last}`;
+      }
+      const place = (stage === '0' ? EFFICIENT_FIRST : EFFICIENT_BLOCK).get(layer);
+      if (!place) return undefined;
+      const [part, ...rest] = place.split('.');
+      // Without squeeze-and-excitation what follows it moves up.
+      const behind = Number(part) > (stage === '0' ? 1 : 2) && !squeezed.includes(Number(stage));
+      return `${feature}.block.${Number(part) - Number(behind)}.${rest.join('.')}`;
+    },
+  );
+
+export const mobilenetV3Large = v3(V3_LARGE);
+export const mobilenetV3Small = v3(V3_SMALL);
+
 const REGNET_BLOCK = places({
   ...{ 'conv1.conv': 'f.a.0', 'conv1.bn': 'f.a.1', 'conv2.conv': 'f.b.0', 'conv2.bn': 'f.b.1' },
   ...{ 'conv3.conv': 'f.c.0', 'conv3.bn': 'f.c.1', 'se.fc1': 'f.se.fc1', 'se.fc2': 'f.se.fc2' },

@@ -28,13 +28,21 @@ export interface Config {
    * pass them by, a loss of one's own may read them.
    */
   auxiliary?: boolean | undefined;
+  /** Of all batch norms, for weights that were trained with others than the published; default: the published. */
+  norm?: Norm | undefined;
+}
+
+/** Numbers of a batch norm: added to the variance, and the share of a new batch in the running statistics. */
+export interface Norm {
+  eps: number;
+  momentum: number;
 }
 
 /** A network of the zoo. Names of nodes and parameters are those of the published PyTorch implementation. */
 export interface Architecture {
   name: string;
   /** `build(name, config)` makes the same again. */
-  config: { classes: number; channels: number; auxiliary?: true };
+  config: { classes: number; channels: number; auxiliary?: true; norm?: Norm };
   /** One input `image` [N, channels, H, W] and one output [N, classes]. */
   graph: GraphDescription;
   /** The module that gives the scores: 'fc', 'classifier.6', … */

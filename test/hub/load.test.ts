@@ -77,6 +77,12 @@ const RENAMED = [
   ['convnext_tiny', 'convnext_tiny'],
 ] as const;
 
+/** timm's name, ours, where timm's batch norms and heads are others too. */
+const OTHER_NORMS = [
+  ['mobilenetv3_large_100', 'mobilenet_v3_large'],
+  ['mobilenetv3_small_100', 'mobilenet_v3_small'],
+] as const;
+
 /** timm's name, torchvision's name: those of the two state dictionaries, place by place (timm 1.0.29, torchvision 0.14). */
 function namePairs(architecture: string): [string, string][] {
   const text = readFileSync(path.join(import.meta.dirname, `${architecture}.tsv`), 'utf8');
@@ -194,20 +200,23 @@ describe("timm's names of tensors", () => {
     for (const name of timmNames()) expect(architectures()).toContain(fromTimm(name)!.architecture);
   });
 
-  it.each(['mobilenetv2_100', 'vgg11', ...RENAMED.map(([timm]) => timm)])('%s: each has its place', (name) => {
-    const { rename } = fromTimm(name)!;
-    const pairs = namePairs(name);
-    expect(pairs.map(([timm]) => [timm, rename(timm)])).toEqual(pairs);
-    // torchvision's own names stay, and so do names that neither has.
-    expect(pairs.map(([, own]) => rename(own))).toEqual(pairs.map(([, own]) => own));
-    const others = [
-      'blocks.9.0.conv.weight',
-      'blocks.0.0.toString.weight',
-      's1.b1.x.weight',
-      'stages.0.blocks.0.x.weight',
-    ];
-    for (const other of [...others, 'toString.weight', 'x']) expect(rename(other)).toBe(other);
-  });
+  it.each(['mobilenetv2_100', 'vgg11', ...[...RENAMED, ...OTHER_NORMS].map(([timm]) => timm)])(
+    '%s: each has its place',
+    (name) => {
+      const { rename } = fromTimm(name)!;
+      const pairs = namePairs(name);
+      expect(pairs.map(([timm]) => [timm, rename(timm)])).toEqual(pairs);
+      // torchvision's own names stay, and so do names that neither has.
+      expect(pairs.map(([, own]) => rename(own))).toEqual(pairs.map(([, own]) => own));
+      const others = [
+        'blocks.9.0.conv.weight',
+        'blocks.0.0.toString.weight',
+        's1.b1.x.weight',
+        'stages.0.blocks.0.x.weight',
+      ];
+      for (const other of [...others, 'toString.weight', 'x']) expect(rename(other)).toBe(other);
+    },
+  );
 
   it('mobilenetv2_100 gives the same bits as under our names', async () => {
     const { file, answer } = await drawn('mobilenet_v2');
@@ -242,9 +251,49 @@ describe("timm's names of tensors", () => {
     net.dispose();
   });
 
+  it.each(OTHER_NORMS)("%s answers as %s with PyTorch's epsilon in its norms", async (timm, architecture) => {
+    const { file, answer } = await drawn(architecture);
+    const { graph } = build(architecture, { classes: 3 });
+    const norms = graph.nodes.filter(({ op }) => op === 'batch_norm');
+    expect(new Set(norms.map(({ attrs }) => attrs!['eps']))).toEqual(new Set([1e-3]));
+    for (const { attrs } of norms) Object.assign(attrs!, { eps: 1e-5, momentum: 0.1 });
+    const own = await load(file, { architecture: graph });
+    const wanted = await scores(own);
+    own.dispose();
+    expect(wanted).not.toEqual(answer);
+    const names = new Map(namePairs(timm).map(([theirs, ours]) => [ours, theirs]));
+    const shapeOf = (name: string, shape: number[]): number[] =>
+      name === 'conv_head.weight' ? [...shape, 1, 1] : shape;
+    publish(
+      renamed(file, (name) => names.get(name)!, shapeOf),
+      config(timm),
+    );
+    const net = await load('hf:timm/model');
+    expect([net.name, net.architecture]).toEqual([
+      architecture,
+      { name: architecture, config: { classes: 3, channels: 3, norm: { eps: 1e-5, momentum: 0.1 } } },
+    ]);
+    expect(await scores(net)).toEqual(wanted);
+    // It stays so in thaw's own file.
+    const saved = path.join(folder, 'saved-v3.safetensors');
+    await net.save(saved);
+    const again = await load(saved);
+    expect(await scores(again)).toEqual(wanted);
+    again.dispose();
+    net.dispose();
+  });
+
+  it.each(['efficientnet_b5', 'efficientnet_b6', 'efficientnet_b7'])("%s has PyTorch's norms", (name) => {
+    const { architecture, norm } = fromTimm(name)!;
+    const norms = build(architecture, { norm }).graph.nodes.filter(({ op }) => op === 'batch_norm');
+    for (const { attrs } of norms) expect(attrs).toMatchObject({ eps: 1e-5, momentum: 0.1 });
+    for (const { attrs } of build(architecture).graph.nodes) expect(attrs?.['eps'] ?? 1e-3).toBe(1e-3);
+  });
+
   it('of a network that computes something else in timm are none', () => {
-    const others = ['regnetx_004', 'regnety_008', 'efficientnet_b5', 'tf_efficientnet_b0', 'mobilenetv3_large_100'];
-    for (const name of [...others, 'resnet50d', 'toString']) expect(fromTimm(name)).toBeUndefined();
+    const others = ['regnetx_004', 'regnety_008', 'tf_efficientnet_b0', 'tf_efficientnet_b5', 'mobilenetv3_large_075'];
+    for (const name of [...others, 'tf_mobilenetv3_large_100', 'googlenet', 'inception_v4', 'resnet50d', 'toString'])
+      expect(fromTimm(name)).toBeUndefined();
   });
 
   it("VGG's linear layers are convolutions there", () => {
