@@ -6,56 +6,14 @@ import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { load } from '../../src/index.js';
 import { sharedPath } from '../shared.js';
 import { darknetReference } from './darknet-reference.js';
+import { COUNT, darknetWeights, SMALL } from './darknet-small.js';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'thaw-darknet-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const SMALL = `# a comment first
-[net]
-width=8
-height=6
-channels=3
-
-[convolutional]
-filters=4
-size=3
-pad=1
-stride=2
-batch_normalize=1
-activation=leaky
-
-[maxpool]
-size=2
-stride=1
-
-[upsample]
-stride=2
-
-[route]
-layers=-1
-groups=2
-group_id=1
-
-[convolutional]
-filters=6
-size=1
-activation=linear
-
-[avgpool]
-
-[softmax]
-`;
-
-/** Number of weights of SMALL. */
-const COUNT = 4 * 4 + 4 * 3 * 9 + 6 + 6 * 2;
-
 function write(name: string, cfg = SMALL, count = COUNT, minor = 2): string {
-  const header = minor === 2 ? 20 : 16;
-  const weights = Buffer.alloc(header + 4 * count);
-  weights.writeInt32LE(minor, 4);
-  for (let i = 0; i < count; i++) weights.writeFloatLE(0.1 + (i % 7) / 10, header + 4 * i);
   writeFileSync(path.join(folder, `${name}.cfg`), cfg);
-  writeFileSync(path.join(folder, `${name}.weights`), weights);
+  writeFileSync(path.join(folder, `${name}.weights`), darknetWeights(count, minor));
   return path.join(folder, `${name}.cfg`);
 }
 

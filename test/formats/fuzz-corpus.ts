@@ -1,6 +1,7 @@
 /** Small sound files of every format, from which damaged ones are made. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { COUNT, darknetWeights, SMALL } from './darknet-small.js';
 import { unzipped } from './zip-reader.js';
 import { bytesField, integerField, messageField } from '../../src/formats/protobuf.js';
 import { modelBytes } from './onnx-models.js';
@@ -53,39 +54,9 @@ function safetensors(): Sample[] {
   return [{ name: 'a.safetensors', bytes: Buffer.concat([length, text, floats(19)]) }];
 }
 
-const SECTIONS = `[net]
-width=8
-height=6
-[convolutional]
-filters=4
-size=3
-pad=1
-stride=2
-groups=1
-batch_normalize=1
-activation=leaky
-[shortcut]
-from=-1
-[maxpool]
-size=2
-stride=1
-[upsample]
-stride=2
-[route]
-layers=-1
-groups=2
-group_id=1
-[convolutional]
-filters=6
-size=1
-[avgpool]
-[softmax]
-`;
-
 function darknet(): Sample[] {
-  const cfg = Buffer.from(SECTIONS);
-  const weights = Buffer.concat([Buffer.alloc(20), floats(142)]);
-  weights.writeInt32LE(2, 4);
+  const cfg = Buffer.from(SMALL.replace('[maxpool]', '[shortcut]\nfrom=-1\n\n[maxpool]'));
+  const weights = darknetWeights(COUNT);
   return [
     { name: 'a.cfg', bytes: cfg, beside: { 'a.weights': weights } },
     { name: 'b.weights', bytes: weights, beside: { 'b.cfg': cfg } },
