@@ -1,3 +1,4 @@
+import { ThawError } from '../errors.js';
 import type { GraphDescription, NodeDescription } from '../graph/types.js';
 import { elements } from './tensors.js';
 import type { Network } from './network.js';
@@ -34,7 +35,10 @@ export interface SummaryMemory {
   held: number;
   /** A plan for inference at these shapes: values, packed weights, workspace. */
   run: number;
-  /** A plan for training at these shapes, gradients included; null: nothing is trainable. */
+  /**
+   * A plan for training at these shapes, gradients included; null: nothing is trainable, no loss takes the outputs (a
+   * detector's maps, a body without a head), or a batch norm would see a single value.
+   */
   step: number | null;
 }
 
@@ -151,8 +155,14 @@ async function memory(
   signal: AbortSignal | undefined,
 ): Promise<SummaryMemory> {
   const run = bytes(await net.compile('run', inputs, { signal }));
-  const step = training ? await trainingBytes(net, inputs, signal) : null;
+  const step = training ? await trainingBytes(net, inputs, signal).catch(untrainable) : null;
   return { held: net.bytes, run, step };
+}
+
+/** The network runs at these shapes: what does not fit is its training. */
+function untrainable(error: unknown): null {
+  if (error instanceof ThawError && ['ERR_SHAPE', 'ERR_BATCH_NORM'].includes(error.code)) return null;
+  throw error;
 }
 
 async function trainingBytes(

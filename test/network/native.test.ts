@@ -1,6 +1,7 @@
 /** Networks on the real core. */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { GraphBuilder } from '../../src/graph/builder.js';
 import { create, fromGraph } from '../../src/network/create.js';
 import { concatPool, dropout, linear, relu } from '../../src/network/head-layers.js';
 import { load } from '../../src/network/load.js';
@@ -146,6 +147,16 @@ describe('summary', () => {
     expect(summary.total).toBe(11_689_512);
     expect(summary.memory.run).toBeGreaterThan(1e6);
     expect(summary.memory.step).toBeGreaterThan(summary.memory.run);
+  });
+
+  it('of maps, which no loss takes, has no bytes for training', async () => {
+    const g = new GraphBuilder();
+    const image = g.input('image', 'f32', ['N', 3, 8, 8]);
+    using net = await fromGraph(g.build([g.conv2d('maps', image, { in: 3, out: 5, kernel: 1 })]));
+    const { rows: layers, memory } = await net.summary({ batch: 2 });
+    expect(layers).toMatchObject([{ name: 'maps', shape: [2, 5, 8, 8], trainable: true }]);
+    expect(memory.run).toBeGreaterThan(0);
+    expect(memory.step).toBe(null);
   });
 });
 

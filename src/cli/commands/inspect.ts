@@ -60,8 +60,7 @@ export const inspect: CliCommand = {
         `${networkText(net, checkpoint)}\n\n${summary}`,
       );
     } catch (error) {
-      // No plan for training: a network that is no classifier (a detector's maps) has no loss, and a file that does not say
-      // how large its pictures are may leave a batch norm a single value.
+      // A file that does not say how large its pictures are may leave a window or a batch norm a single value.
       if (!(error instanceof ThawError) || !['ERR_SHAPE', 'ERR_BATCH_NORM'].includes(error.code)) throw error;
       output.warn(`${error.message}; this is what the file holds:`);
       output.result(describeFile(checkpoint), tensorTable(checkpoint));
