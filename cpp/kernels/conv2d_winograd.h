@@ -19,6 +19,7 @@ struct Winograd {
   const float* weights;   // [panel][36][in_channels][vectors * 16 outputs], or as for the direct kernel
   const float* bias;      // [out_channels] or null
   const float* residual;  // like y, or null
+  const float* gate;      // like y, or null: where it is not above 0, y is 0
   float* y;
   float* v;      // transformed inputs, made by `transform`; null: every task of `multiply` makes its own in scratch
   bool weigh;    // `weights` are those of the direct kernel: tasks of `multiply` transform them
@@ -36,7 +37,8 @@ struct Winograd {
 struct WinogradPack {
   const float* weight;  // [K, C, 3, 3]
   float* packed;
-  int64_t in_channels, out_channels;
+  int64_t in_channels, out_channels;  // of the packed product: exchanged where `transposed`
+  bool transposed;                    // for the gradient by x: taps in reverse order too
 };
 
 // Floats of the 36 parts of `count` lines each. One line more lies behind every part: their distance is no power of

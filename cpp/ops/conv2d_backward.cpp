@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "ops/conv2d_pack.h"
+#include "ops/conv2d_winograd.h"
 
 namespace thaw {
 
@@ -194,6 +194,7 @@ void lower_weights(Lower& lower) {
   if (is_depthwise(form)) lower_depthwise(lower, c);
   else if (is_gemm(form)) lower_gemm_weights(lower, c);
   else if (form == "direct") lower_direct(lower, c);
+  else if (form == "winograd") lower_winograd_weights(lower, c);
   else lower_weights_bf16(lower, c, form == "narrow_bf16");
 }
 
@@ -202,7 +203,8 @@ void select_weights(Select& select) {
   const Shape& x = select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
   // Pictures lie as the forward convolution reads them.
-  select.choose(conv2d_form(select, c, false));
+  const std::string form = conv2d_form(select, c, false);
+  select.choose(form == "direct" && takes_winograd_weights(select, c) ? "winograd" : form);
 }
 
 }  // namespace

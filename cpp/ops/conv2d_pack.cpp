@@ -149,11 +149,12 @@ std::string conv2d_form(Select& select, const Conv2dShape& c, bool backward) {
   return !backward && fits_narrow(c) ? "narrow_bf16" : "bf16";
 }
 
-static std::string forward_form(Select& select, const Conv2dShape& c) {
-  const std::string form = conv2d_form(select, c, false);
+/// The same among all that read packed weights.
+static std::string packed_form(Select& select, const Conv2dShape& c, bool backward) {
+  const std::string form = conv2d_form(select, c, backward);
   if (form != "direct") return form;
-  if (takes_narrow(select, c)) return "narrow";
-  return takes_winograd(select, c) ? "winograd" : form;
+  if (!backward && takes_narrow(select, c)) return "narrow";
+  return takes_winograd(select, c, backward) ? "winograd" : form;
 }
 
 void select_packed(Select& select, bool backward) {
@@ -161,7 +162,7 @@ void select_packed(Select& select, bool backward) {
   const Shape weight = select.graph().values[node.inputs[1]].shape;
   const Shape x = backward ? node.attrs.at("input_shape").as_ints() : select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, weight);
-  const std::string form = backward ? conv2d_form(select, c, true) : forward_form(select, c);
+  const std::string form = packed_form(select, c, backward);
   const bool packed_direct = form == "narrow" || (form == "winograd" && !winograd_prepares(weight));
   const std::string pack = packed_direct ? "direct" : form;
   Json attrs = Json::object().set("form", pack).set("groups", c.groups);

@@ -11,6 +11,11 @@ namespace thaw {
 
 namespace {
 
+// Of the cost of direct sums. Where a gradient goes through, rounding has to pay more; sums over few channels are so
+// exact there that gradients would suffer.
+constexpr double kMostCost = 0.8, kMostTrainedCost = 0.65;
+constexpr int64_t kTrainedChannels = 64;
+
 constexpr int64_t kGroupTiles = 28;       // inputs and products of a group stay in the second-level cache
 constexpr int64_t kWeighGroupTiles = 64;  // the more of them share weights that are transformed for the group
 constexpr int64_t kSumBlocks = 4;         // longer chains of sums round off more
@@ -88,38 +93,49 @@ class Cut {
 };
 
 /// Multiplications, and what else takes their time, that one picture costs: in units of one for each pair of channels.
-double direct_cost(const Conv2dShape& c) { return static_cast<double>(9 * c.out_height * c.out_width); }
+double direct_cost(int64_t height, int64_t width) { return static_cast<double>(9 * height * width); }
 
-double winograd_cost(const Conv2dShape& c) {
-  const double in = static_cast<double>(c.in_channels()), out = static_cast<double>(c.out_channels());
-  const int64_t rows = divide_up(c.out_height, kWinogradTile), cols = divide_up(c.out_width, kWinogradTile);
+double winograd_cost(const Conv2dShape& c, bool backward, int64_t height, int64_t width) {
+  const double in = static_cast<double>(backward ? c.out_channels() : c.in_channels());
+  const double out = static_cast<double>(backward ? c.in_channels() : c.out_channels());
+  const int64_t rows = divide_up(height, kWinogradTile), cols = divide_up(width, kWinogradTile);
   const double weights = winograd_prepares(c.weight) ? 0 : 115;
   return static_cast<double>(rows * cols) * (36 + 290 / out + 330 / in) + weights;
 }
 
 /// Why the convolution cannot or should not be computed so; empty: it should.
-std::string reason_against(const Select& select, const Conv2dShape& c) {
-  const bool fits = c.weight[2] == 3 && c.weight[3] == 3 && c.groups == 1 && c.stride == std::vector<int64_t>{1, 1} &&
-                    c.dilation == std::vector<int64_t>{1, 1};
-  if (!fits)
+std::string reason_against(const Select& select, const Conv2dShape& c, bool backward) {
+  if (!fits_winograd(c))
     return "expected a kernel of 3×3 with stride 1, dilation 1 and one group, received a weight of shape " +
            to_string(c.weight);
-  if (!select.inference()) return "expected a convolution that no gradient goes through, received one of training";
+  const bool trained = !select.inference();
+  if (trained && std::min(c.in_channels(), c.out_channels()) < kTrainedChannels)
+    return "expected " + std::to_string(kTrainedChannels) +
+           " channels or more where a gradient goes through, received a weight of shape " + to_string(c.weight);
   // One picture decides, for batches must not change the bits.
-  if (c.out_height * c.out_width < kWinogradTile * kWinogradTile || winograd_cost(c) > 0.8 * direct_cost(c))
-    return "expected a picture and channels large enough for tiles of 4×4, received an output of shape " +
-           to_string(c.out());
+  const Shape result = backward ? c.x : c.out();
+  const int64_t height = result[2], width = result[3];
+  if (height * width < kWinogradTile * kWinogradTile ||
+      winograd_cost(c, backward, height, width) >
+          (trained ? kMostTrainedCost : kMostCost) * direct_cost(height, width))
+    return "expected a picture and channels large enough for tiles of 4×4, received a result of shape " +
+           to_string(result);
   return "";
 }
 
 }  // namespace
 
+bool fits_winograd(const Conv2dShape& c) {
+  const std::vector<int64_t> one{1, 1};
+  return c.weight[2] == 3 && c.weight[3] == 3 && c.groups == 1 && c.stride == one && c.dilation == one;
+}
+
 bool winograd_prepares(const Shape& weight) {
   return weight[0] * weight[1] * kWinogradProducts * static_cast<int64_t>(sizeof(float)) <= kWeightBytes;
 }
 
-bool takes_winograd(Select& select, const Conv2dShape& c) {
-  const std::string why = reason_against(select, c);
+bool takes_winograd(Select& select, const Conv2dShape& c, bool backward) {
+  const std::string why = reason_against(select, c, backward);
   if (!why.empty()) select.declined("winograd", why);
   return why.empty();
 }
@@ -127,9 +143,11 @@ bool takes_winograd(Select& select, const Conv2dShape& c) {
 void lower_winograd_pack(Lower& lower, const Conv2dShape& c) {
   const WinogradKernels& kernels = winograd_kernels(lower.isa());
   const Buffer weight = lower.input(0), packed = lower.output(0);
-  const int64_t in = c.in_channels(), out = c.out_channels();
+  const bool backward = lower.attrs().get("backward", false);
+  const int64_t in = backward ? c.out_channels() : c.in_channels();
+  const int64_t out = backward ? c.in_channels() : c.out_channels();
   lower.launch(kernels.pack, divide_up(blocks_of(out), kernels.panel_vectors), 0,
-               [=](Run& run) { return WinogradPack{run.f32(weight), run.f32(packed), in, out}; });
+               [=](Run& run) { return WinogradPack{run.f32(weight), run.f32(packed), in, out, backward}; });
 }
 
 void lower_winograd(Lower& lower, const GridProblem& problem, const GridOperands& o) {
@@ -144,7 +162,7 @@ void lower_winograd(Lower& lower, const GridProblem& problem, const GridOperands
   const auto fill = [=](Run& run) {
     Winograd args = plan->args;
     args.x = run.f32(o.x), args.weights = run.f32(o.weights), args.bias = run.f32(o.bias);
-    args.residual = run.f32(o.residual), args.y = run.f32(o.y), args.v = run.f32(inputs);
+    args.residual = run.f32(o.residual), args.gate = run.f32(o.gate), args.y = run.f32(o.y), args.v = run.f32(inputs);
     args.activation = o.activation, args.alpha = o.alpha;
     return args;
   };

@@ -4,8 +4,11 @@
 
 namespace thaw {
 
-/// Is the node's convolution, forward and in f32, computed so? Records why not.
-bool takes_winograd(Select&, const Conv2dShape&);
+/// A kernel of 3×3 with stride 1, dilation 1 and one group.
+bool fits_winograd(const Conv2dShape&);
+
+/// Is the node's convolution or its gradient by x, in f32, computed so? Records why not.
+bool takes_winograd(Select&, const Conv2dShape&, bool backward);
 
 /// Are the weights transformed once, when they are packed? Else they are packed as for the direct kernel and
 /// transformed by each launch. Both give the same bits.
@@ -13,5 +16,9 @@ bool winograd_prepares(const Shape& weight);
 
 void lower_winograd_pack(Lower&, const Conv2dShape&);
 void lower_winograd(Lower&, const GridProblem&, const GridOperands&);
+
+// ops/conv2d_winograd_weights.cpp: the gradient by weights in f32.
+bool takes_winograd_weights(Select&, const Conv2dShape&);
+void lower_winograd_weights(Lower&, const Conv2dShape&);
 
 }  // namespace thaw

@@ -4,79 +4,18 @@
 #include "kernels/conv2d_winograd.h"
 
 #include "kernels/cpu/micro/conv2d_tile.h"
+#include "kernels/cpu/micro/winograd.h"
 
 namespace thaw {
 namespace THAW_ISA {
 namespace {
 
-// Points ±a and ±b of the interpolation. Powers and products of them have few bits: they are exact.
-constexpr float kA = 0.625f, kB = 1.5f;
-constexpr float kA2 = kA * kA, kB2 = kB * kB;
-
-THAW_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Bᵀ on six numbers `step` floats apart.
-THAW_INLINE void transform_line(const float* from, int64_t step, float* to, int64_t to_step) {
-  const V16 d0 = load(from), d1 = load(from + step), d2 = load(from + 2 * step), d3 = load(from + 3 * step),
-            d4 = load(from + 4 * step), d5 = load(from + 5 * step);
-  const V16 a = broadcast(kA), b = broadcast(kB), a2 = broadcast(kA2), b2 = broadcast(kB2);
-  const V16 sum = broadcast(kA2 + kB2), product = broadcast(kA2 * kB2);
-  const V16 even_a = fnma(b2, d2, d4), odd_a = fnma(b2, d1, d3), even_b = fnma(a2, d2, d4), odd_b = fnma(a2, d1, d3);
-  store(to, fma(product, d0, fnma(sum, d2, d4)));
-  store(to + to_step, fma(a, odd_a, even_a));
-  store(to + 2 * to_step, fnma(a, odd_a, even_a));
-  store(to + 3 * to_step, fma(b, odd_b, even_b));
-  store(to + 4 * to_step, fnma(b, odd_b, even_b));
-  store(to + 5 * to_step, fma(product, d1, fnma(sum, d3, d5)));
-}
-
-// One block of one tile: 6×6 pixels, rows `pitch` floats apart, to 36 lines `step` floats apart.
-THAW_NOINLINE void transform_tile(const float* x, int64_t pitch, float* v, int64_t step) {
-  alignas(64) float rows[kWinogradProducts * kLanes];
-  for (int64_t i = 0; i < kWinogradPatch; ++i)
-    transform_line(x + i * pitch, kLanes, rows + i * kWinogradPatch * kLanes, kLanes);
-  for (int64_t j = 0; j < kWinogradPatch; ++j)
-    transform_line(rows + j * kLanes, kWinogradPatch * kLanes, v + j * step, kWinogradPatch * step);
-}
-
-// The pixels of a tile that reaches beyond the picture, zeros beyond.
-THAW_NOINLINE void copy_patch(const Winograd& a, const float* plane, int64_t y, int64_t x, float* patch) {
-  for (int64_t i = 0; i < kWinogradPatch; ++i)
-    for (int64_t j = 0; j < kWinogradPatch; ++j) {
-      const int64_t row = y + i, col = x + j;
-      const bool inside = row >= 0 && row < a.in_height && col >= 0 && col < a.in_width;
-      store(patch + (i * kWinogradPatch + j) * kLanes,
-            inside ? load(plane + (row * a.in_width + col) * kLanes) : zero());
-    }
-}
-
-struct TilePlace {
-  int64_t picture, row, col;  // in tiles
-};
-
-THAW_INLINE TilePlace place_of(const Winograd& a, int64_t tile) {
-  const int64_t each = a.tile_rows * a.tile_cols, within = tile % each;
-  return {tile / each, within / a.tile_cols, within % a.tile_cols};
-}
-
 // One input block of the tiles of a group → v [36][in_blocks][tile][16].
 void transform_block(const Winograd& a, int64_t group, int64_t block, float* v) {
-  alignas(64) float patch[kWinogradProducts * kLanes];
   const int64_t first = group * a.group_tiles, count = smaller(a.group_tiles, a.tiles - first);
-  const int64_t step = (a.in_blocks * a.group_tiles + 1) * kLanes;
-  for (int64_t i = 0; i < count; ++i) {
-    const TilePlace place = place_of(a, first + i);
-    const float* plane = a.x + (place.picture * a.in_blocks + block) * a.in_height * a.in_width * kLanes;
-    const int64_t y = place.row * kWinogradTile - a.pad_top, x = place.col * kWinogradTile - a.pad_left;
-    float* to = v + (block * a.group_tiles + i) * kLanes;
-    const bool inside = y >= 0 && x >= 0 && y + kWinogradPatch <= a.in_height && x + kWinogradPatch <= a.in_width;
-    if (inside) {
-      transform_tile(plane + (y * a.in_width + x) * kLanes, a.in_width * kLanes, to, step);
-    } else {
-      copy_patch(a, plane, y, x, patch);
-      transform_tile(patch, kWinogradPatch * kLanes, to, step);
-    }
-  }
+  const TileInputs inputs{a.x, a.in_blocks, a.in_height, a.in_width, a.pad_top, a.pad_left, a.tile_rows, a.tile_cols};
+  transform_tiles(inputs, first, count, block, v + block * a.group_tiles * kLanes,
+                  (a.in_blocks * a.group_tiles + 1) * kLanes);
 }
 
 void transform(const Winograd& a, int64_t task, void*) {
@@ -100,20 +39,22 @@ void multiply_part(const Winograd& a, const Part& p) {
   int64_t offsets[kTilePixels];
   for (int64_t i = 0; i < kTilePixels; ++i) offsets[i] = i * kLanes;
   Conv2dTile t{};
-  t.weights = p.u;
-  t.bias = p.first ? zeros : nullptr;
   t.offsets = offsets;
   t.x_block = t.y_block = a.group_tiles * kLanes;
-  t.blocks = p.blocks;
-  t.tail = p.tail;
+  t.blocks = 1;
   t.taps = &tap;
   t.tap_count = 1;
   const int64_t steps = (p.tiles + kTilePixels - 1) / kTilePixels;
   for (int64_t i = 0; i < steps; ++i) {
     const int64_t begin = p.tiles * i / steps, tiles = p.tiles * (i + 1) / steps - begin;
-    t.x = p.v + begin * kLanes;
     t.y = p.m + begin * kLanes;
-    conv2d_tiles[p.vectors - 1][tiles - 1](t);
+    for (int64_t b = 0; b < p.blocks; ++b) {
+      t.x = p.v + (b * a.group_tiles + begin) * kLanes;
+      t.weights = p.u + b * kLanes * p.vectors * kLanes;
+      t.bias = p.first && b == 0 ? zeros : nullptr;
+      t.tail = b + 1 < p.blocks ? kLanes : p.tail;
+      conv2d_tiles[p.vectors - 1][tiles - 1](t);
+    }
   }
 }
 
@@ -131,7 +72,7 @@ THAW_INLINE void finish_line(const float* from, int64_t step, V16 (&to)[4]) {
 // One block of one tile, at most 4×4 pixels of it, rows `pitch` floats apart.
 struct TileOutput {
   float* y;
-  const float* residual;  // like y, or null
+  const float *residual, *gate;  // like y, or null
   int64_t pitch, rows, cols;
 };
 
@@ -150,6 +91,7 @@ THAW_NOINLINE void finish_tile(const Winograd& a, const float* m, int64_t step, 
       const int64_t at = i * out.pitch + j * kLanes;
       V16 value = add(four[i], bias);
       if (out.residual) value = add(value, load(out.residual + at));
+      if (out.gate) value = select(less(zero(), load(out.gate + at)), value, zero());
       store(out.y + at, relu ? maximum(zero(), value) : value);
     }
   }
@@ -238,11 +180,15 @@ void finish_block(const Winograd& a, const Sweep& s, int64_t vector) {
   const int64_t block = s.block + vector, channel = block * kLanes;
   const V16 bias = a.bias ? load_n(a.bias + channel, smaller(kLanes, a.out_channels - channel)) : zero();
   for (int64_t i = 0; i < s.tiles; ++i) {
-    const TilePlace place = place_of(a, s.first + i);
+    const TilePlace place = place_of(a.tile_rows, a.tile_cols, s.first + i);
     const int64_t row = place.row * kWinogradTile, col = place.col * kWinogradTile;
     const int64_t pixel = ((place.picture * a.out_blocks + block) * a.out_height + row) * a.out_width + col;
-    const TileOutput out{a.y + pixel * kLanes, a.residual ? a.residual + pixel * kLanes : nullptr, a.out_width * kLanes,
-                         smaller(kWinogradTile, a.out_height - row), smaller(kWinogradTile, a.out_width - col)};
+    const TileOutput out{a.y + pixel * kLanes,
+                         a.residual ? a.residual + pixel * kLanes : nullptr,
+                         a.gate ? a.gate + pixel * kLanes : nullptr,
+                         a.out_width * kLanes,
+                         smaller(kWinogradTile, a.out_height - row),
+                         smaller(kWinogradTile, a.out_width - col)};
     finish_tile(a, s.m + (vector * a.group_tiles + i) * kLanes, (kPanelVectors * a.group_tiles + 1) * kLanes, bias,
                 out);
   }
@@ -272,8 +218,9 @@ void multiply(const Winograd& a, int64_t task, void* scratch) {
 THAW_INLINE void gather(const WinogradPack& a, int64_t channel, int64_t first, float* taps) {
   const int64_t lanes = smaller(kLanes, a.out_channels - first);
   for (int64_t o = 0; o < lanes; ++o) {
-    const float* filter = a.weight + ((first + o) * a.in_channels + channel) * 9;
-    for (int64_t t = 0; t < 9; ++t) taps[t * kLanes + o] = filter[t];
+    const int64_t out = first + o;
+    const float* filter = a.weight + (a.transposed ? channel * a.out_channels + out : out * a.in_channels + channel) * 9;
+    for (int64_t t = 0; t < 9; ++t) taps[t * kLanes + o] = filter[a.transposed ? 8 - t : t];
   }
 }
 
