@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/micro/conv2d_band.h"
 #include "kernels/cpu/micro/conv2d_tile.h"
+#include "kernels/cpu/micro/filters.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -100,11 +101,34 @@ void pack_block(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, float*
   }
 }
 
+// The same for whole blocks that all connect.
+void pack_filters(const Conv2dPack& a, const Conv2dPanel& panel, int64_t b, float* to) {
+  Filters filters;
+  const int64_t lanes = panel.vectors * kLanes, channel = (panel.in_block + b) * kLanes;
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    const int64_t out = (panel.out_block + v) * kLanes;
+    if (a.transposed)
+      read_transposed_filters(a.weight + (channel * a.out_channels + out) * a.kernel_taps, a.out_channels,
+                              a.kernel_taps, filters);
+    else
+      read_filters(a.weight + (out * a.in_channels + channel) * a.kernel_taps, a.in_channels, a.kernel_taps, filters);
+    for (int64_t t = 0; t < a.taps; ++t)
+      for (int64_t c = 0; c < kLanes; ++c)
+        store(to + (t * kLanes + c) * lanes + v * kLanes,
+              load(filters.lines + a.tap[t] * filters.tap + c * filters.channel));
+  }
+}
+
 void pack(const Conv2dPack& a, int64_t task, void*) {
   const Conv2dPanel& panel = a.panels[task];
   float* to = a.packed + panel.weights;
-  for (int64_t b = 0; b < panel.in_blocks; ++b)
-    pack_block(a, panel, b, to + b * a.taps * kLanes * panel.vectors * kLanes);
+  const bool whole = a.groups == 1 && a.kernel_taps <= kMostFilterTaps &&
+                     (panel.out_block + panel.vectors) * kLanes <= a.out_channels;
+  for (int64_t b = 0; b < panel.in_blocks; ++b) {
+    float* block = to + b * a.taps * kLanes * panel.vectors * kLanes;
+    if (whole && (b + 1 < panel.in_blocks || panel.tail == kLanes)) pack_filters(a, panel, b, block);
+    else pack_block(a, panel, b, block);
+  }
 }
 
 }  // namespace

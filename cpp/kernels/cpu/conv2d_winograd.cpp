@@ -4,6 +4,7 @@
 #include "kernels/conv2d_winograd.h"
 
 #include "kernels/cpu/micro/conv2d_tile.h"
+#include "kernels/cpu/micro/filters.h"
 #include "kernels/cpu/micro/winograd.h"
 
 namespace thaw {
@@ -224,16 +225,32 @@ THAW_INLINE void gather(const WinogradPack& a, int64_t channel, int64_t first, f
   }
 }
 
+// Sixteen channels that fill their block, to the outputs [first, first + 16), all of which exist.
+void pack_filters(const WinogradPack& a, int64_t channel, int64_t first, float* to, int64_t lanes, int64_t step) {
+  Filters f;
+  if (a.transposed) read_transposed_filters(a.weight + (channel * a.out_channels + first) * 9, a.out_channels, 9, f);
+  else read_filters(a.weight + (first * a.in_channels + channel) * 9, a.in_channels, 9, f);
+  for (int64_t c = 0; c < kLanes; ++c) {
+    const float* taps = f.lines + c * f.channel;
+    weigh(a.transposed ? taps + 8 * f.tap : taps, a.transposed ? -f.tap : f.tap, to + c * lanes, step);
+  }
+}
+
 void pack(const WinogradPack& a, int64_t task, void*) {
-  alignas(64) float taps[9 * kLanes] = {};
   const int64_t blocks = (a.out_channels + kLanes - 1) / kLanes, block = task * kPanelVectors;
   const int64_t vectors = smaller(kPanelVectors, blocks - block), lanes = vectors * kLanes;
-  float* to = a.packed + block * kWinogradProducts * a.in_channels * kLanes;
+  const int64_t step = a.in_channels * lanes;
+  float* panel = a.packed + block * kWinogradProducts * a.in_channels * kLanes;
   for (int64_t v = 0; v < vectors; ++v) {
-    for (int64_t t = 0; t < 9; ++t) store(taps + t * kLanes, zero());
-    for (int64_t c = 0; c < a.in_channels; ++c) {
-      gather(a, c, (block + v) * kLanes, taps);
-      weigh(taps, kLanes, to + c * lanes + v * kLanes, a.in_channels * lanes);
+    const int64_t first = (block + v) * kLanes;
+    float* to = panel + v * kLanes;
+    int64_t c = 0;
+    if (first + kLanes <= a.out_channels)
+      for (; c + kLanes <= a.in_channels; c += kLanes) pack_filters(a, c, first, to + c * lanes, lanes, step);
+    alignas(64) float taps[9 * kLanes] = {};
+    for (; c < a.in_channels; ++c) {
+      gather(a, c, first, taps);
+      weigh(taps, kLanes, to + c * lanes, step);
     }
   }
 }
