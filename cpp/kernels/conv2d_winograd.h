@@ -29,7 +29,8 @@ struct Winograd {
   int64_t tile_rows, tile_cols, tiles;  // of a picture; of all pictures
   int64_t group_tiles, groups;          // tiles that are transformed and multiplied together
   int64_t panel_count, chunk_panels;    // panels a task takes
-  int64_t sum_blocks;                   // input blocks summed in one chain
+  int64_t sum_blocks;                   // input blocks whose weights are transformed together
+  int64_t chain_blocks;                 // of these, blocks summed in one chain
   Activation activation;
   float alpha;
 };

@@ -18,7 +18,8 @@ constexpr int64_t kTrainedChannels = 64;
 
 constexpr int64_t kGroupTiles = 28;       // inputs and products of a group stay in the second-level cache
 constexpr int64_t kWeighGroupTiles = 64;  // the more of them share weights that are transformed for the group
-constexpr int64_t kSumBlocks = 4;         // longer chains of sums round off more
+constexpr int64_t kSumBlocks = 4;         // longer chains of sums round off more,
+constexpr int64_t kTrainedSumBlocks = 1;  // and gradients want exact ones more than a tenth of the time
 constexpr int64_t kTasksOfThread = 4;      // wanted of one launch, if they are not too small
 constexpr int64_t kTaskWork = 2 << 20;     // multiplications of a task
 constexpr int64_t kWeightBytes = 5 << 20;  // larger transformed weights take longer to read than to make again
@@ -34,10 +35,11 @@ struct WinogradPlan {
 
 class Cut {
  public:
-  Cut(const GridProblem& problem, const WinogradKernels& kernels, bool weigh, int threads)
+  Cut(const GridProblem& problem, const WinogradKernels& kernels, bool weigh, bool trained, int threads)
       : p_(problem), kernels_(kernels), tasks_(threads > 1 ? kTasksOfThread * threads : 1),
         plan_(std::make_shared<WinogradPlan>()) {
     plan_->args.weigh = weigh;
+    plan_->args.chain_blocks = trained ? kTrainedSumBlocks : kSumBlocks;
   }
 
   std::shared_ptr<WinogradPlan> make() {
@@ -137,6 +139,7 @@ bool winograd_prepares(const Shape& weight) {
 bool takes_winograd(Select& select, const Conv2dShape& c, bool backward) {
   const std::string why = reason_against(select, c, backward);
   if (!why.empty()) select.declined("winograd", why);
+  else select.node().attrs.set("trained", !select.inference());
   return why.empty();
 }
 
@@ -153,7 +156,8 @@ void lower_winograd_pack(Lower& lower, const Conv2dShape& c) {
 void lower_winograd(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const WinogradKernels& kernels = winograd_kernels(lower.isa());
   const bool weigh = lower.attrs().at("pack").at("form").as_string() == "direct";
-  const std::shared_ptr<WinogradPlan> plan = Cut(problem, kernels, weigh, lower.threads()).make();
+  const bool trained = lower.attrs().at("trained").as_bool();
+  const std::shared_ptr<WinogradPlan> plan = Cut(problem, kernels, weigh, trained, lower.threads()).make();
   const Winograd& a = plan->args;
   Buffer inputs = kNone;
   if (plan->shared)

@@ -42,18 +42,18 @@ void multiply_part(const Winograd& a, const Part& p) {
   Conv2dTile t{};
   t.offsets = offsets;
   t.x_block = t.y_block = a.group_tiles * kLanes;
-  t.blocks = 1;
   t.taps = &tap;
   t.tap_count = 1;
   const int64_t steps = (p.tiles + kTilePixels - 1) / kTilePixels;
   for (int64_t i = 0; i < steps; ++i) {
     const int64_t begin = p.tiles * i / steps, tiles = p.tiles * (i + 1) / steps - begin;
     t.y = p.m + begin * kLanes;
-    for (int64_t b = 0; b < p.blocks; ++b) {
+    for (int64_t b = 0; b < p.blocks; b += a.chain_blocks) {
+      t.blocks = smaller(a.chain_blocks, p.blocks - b);
       t.x = p.v + (b * a.group_tiles + begin) * kLanes;
       t.weights = p.u + b * kLanes * p.vectors * kLanes;
       t.bias = p.first && b == 0 ? zeros : nullptr;
-      t.tail = b + 1 < p.blocks ? kLanes : p.tail;
+      t.tail = b + t.blocks < p.blocks ? kLanes : p.tail;
       conv2d_tiles[p.vectors - 1][tiles - 1](t);
     }
   }
