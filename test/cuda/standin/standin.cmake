@@ -2,9 +2,11 @@
 #
 # Kernels are compiled with what thread and alignment sanitizer put before loads and stores; the stand-in brings the
 # functions that are called there, and no sanitizer's library is linked. Thread and address sanitizer exclude each other,
-# and the stand-in checks bounds itself: so all of this is left out of builds with THAW_SANITIZE.
+# and the stand-in checks bounds itself: so all of this is left out of builds with THAW_SANITIZE. Kernels look at a few
+# narrow numbers as one wide one, which a host's compiler must allow.
 set(STANDIN ${CMAKE_SOURCE_DIR}/test/cuda/standin)
-set(STANDIN_CHECKED -fsanitize=thread,alignment --param=tsan-instrument-func-entry-exit=0 -O2 -Wno-unknown-pragmas)
+set(STANDIN_CHECKED -fsanitize=thread,alignment --param=tsan-instrument-func-entry-exit=0 -O2 -fno-strict-aliasing
+    -Wno-unknown-pragmas)
 
 # The runtime, unchecked.
 file(GLOB STANDIN_SOURCES CONFIGURE_DEPENDS ${STANDIN}/*.cpp)
@@ -30,7 +32,9 @@ target_compile_options(thaw_standin_kernels PRIVATE ${STANDIN_CHECKED} -g1)
 add_library(thaw_cuda_standin SHARED $<TARGET_OBJECTS:thaw_standin_kernels> $<TARGET_OBJECTS:thaw_standin_runtime>)
 set_target_properties(thaw_cuda_standin PROPERTIES PREFIX "" OUTPUT_NAME thaw.standin SUFFIX .so)
 target_link_libraries(thaw_cuda_standin PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-target_link_options(thaw_cuda_standin PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,--no-undefined)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/standin/exports.map CONTENT "{ global: thaw_gpu_backend; local: *; };\n")
+target_link_options(thaw_cuda_standin PRIVATE -Wl,--version-script=${CMAKE_BINARY_DIR}/standin/exports.map -Wl,-z,nodelete
+  -Wl,--no-undefined)
 
 # The same for tests, which see the inside.
 add_library(thaw_standin STATIC $<TARGET_OBJECTS:thaw_standin_kernels> $<TARGET_OBJECTS:thaw_standin_runtime>)
