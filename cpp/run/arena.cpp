@@ -5,6 +5,8 @@
 #include <memory>
 #include <numeric>
 
+#include "error.h"
+
 namespace thaw {
 
 Arena& Arena::of(int device) {
@@ -36,7 +38,13 @@ char* Arena::memory(size_t bytes) {
   // Smaller than half of it being wanted: give the rest back.
   if (memory_.size() < bytes || memory_.size() / 2 > largest) {
     memory_ = Memory();
-    memory_ = take(std::max<size_t>(largest, 64));
+    // Where there is not enough for the largest of all plans, this one need not fail with it.
+    try {
+      memory_ = take(std::max<size_t>(largest, 64));
+    } catch (const Error&) {
+      if (largest <= bytes) throw;
+      memory_ = take(std::max<size_t>(bytes, 64));
+    }
   }
   return memory_.as<char>();
 }
