@@ -29,13 +29,25 @@ void fill_steps(const Conv2d& a, const int64_t* taps, int64_t x_block, int64_t s
     table[k] = (k / a.taps * x_block + taps[k % a.taps]) * static_cast<int64_t>(sizeof(float));
 }
 
+/// The weights of the next panel, which the products of this one bring nearer: in small maps they come from far away for
+/// few uses.
+struct Ahead {
+  const char *at, *end;
+  int64_t lines;  // of a step
+};
+
 struct Sweep {
   const Conv2dBf16& a;
   const Conv2dPanel& panel;
   Scratch scratch;
   const int64_t* offsets;  // of a row's points in y
   const int64_t* steps;
+  Ahead* ahead;
 };
+
+THAW_INLINE const char* panel_weights(const Conv2d& a, const Conv2dPanel& panel) {
+  return reinterpret_cast<const char*>(reinterpret_cast<const uint16_t*>(a.weights) + panel.weights);
+}
 
 /// Tiles waiting to be computed together.
 struct Pair {
@@ -47,7 +59,10 @@ struct Pair {
 THAW_INLINE void compute(const Sweep& s, Pair& pair) {
   if (pair.count == 0) return;
   if (pair.count == 1) pair.product.a[1] = nullptr;
+  Ahead& ahead = *s.ahead;
+  pair.product.ahead = ahead.at, pair.product.ahead_lines = ahead.at < ahead.end ? ahead.lines : 0;
   tile_product(pair.product);
+  ahead.at += pair.product.ahead_lines * pair.product.steps * 64;
   for (int i = 0; i < pair.count; ++i) with_activation(s.a.grid.activation, pair.finish[i]);
   pair.count = 0;
 }
@@ -78,7 +93,7 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block) {
   Pair pair;
   pair.count = 0;
   pair.product.stride = a.x_step;
-  pair.product.b = reinterpret_cast<const char*>(reinterpret_cast<const uint16_t*>(a.weights) + s.panel.weights);
+  pair.product.b = panel_weights(a, s.panel);
   pair.product.offsets = s.steps;
   pair.product.steps = s.panel.in_blocks * a.taps;
   pair.product.bias = s.scratch.bias;
@@ -104,6 +119,20 @@ void load_bias(const Conv2d& a, const Conv2dPanel& panel, float* bias) {
   }
 }
 
+int64_t panel_steps(const Conv2d& a, int64_t panel) { return a.panels[panel].in_blocks * a.taps; }
+
+Ahead ahead_of(const Conv2dBf16& args, const TaskBands& t, int64_t panel, int64_t end) {
+  const Conv2d& a = args.grid;
+  if (panel + 1 >= end) return {nullptr, nullptr, 0};
+  int64_t tiles = 0;
+  for (int64_t b = 0; b < t.count; ++b)
+    tiles += t.bands[b].rows * ((a.cols * t.bands[b].pictures + args.tile_rows - 1) / args.tile_rows);
+  const int64_t lines = panel_steps(a, panel + 1) * 2 * kTileBytes / 64;
+  const int64_t steps = larger(1, tiles / 2) * larger(1, panel_steps(a, panel));
+  const char* at = panel_weights(a, a.panels[panel + 1]);
+  return {at, at + lines * 64, (lines + steps - 1) / steps};
+}
+
 void direct(const Conv2dBf16& args, int64_t task, void* memory) {
   const Conv2d& a = args.grid;
   const int64_t panel = task / a.band_tasks * a.chunk_panels,
@@ -123,9 +152,10 @@ void direct(const Conv2dBf16& args, int64_t task, void* memory) {
   tile_configure(static_cast<int>(args.tile_rows));
   for (int64_t p = panel; p < panel_end; ++p) {
     load_bias(a, a.panels[p], scratch.bias);
+    Ahead ahead = ahead_of(args, t, p, panel_end);
     for (int64_t b = 0; b < t.count; ++b) {
       const int rest = t.bands[b].pictures == a.interleave ? 0 : 1;
-      sweep_band({args, a.panels[p], scratch, t.offsets[rest], steps + rest * args.steps}, t.bands[b], block);
+      sweep_band({args, a.panels[p], scratch, t.offsets[rest], steps + rest * args.steps, &ahead}, t.bands[b], block);
     }
   }
   tile_release();

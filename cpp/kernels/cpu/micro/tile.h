@@ -24,6 +24,9 @@ struct TileProduct {
   const float* bias;  // 32
   float* sums;        // [2][kTileRows][32]
   int rows;
+  /// What later products read: each step brings so many lines of it into the second-level cache.
+  const char* ahead = nullptr;
+  int64_t ahead_lines = 0;
 };
 
 #if defined(THAW_ISA_amx)
@@ -49,7 +52,7 @@ THAW_INLINE void tile_product_two(const TileProduct& t) {
   _tile_loadd(1, t.bias + 16, 0);
   _tile_loadd(2, t.bias, 0);
   _tile_loadd(3, t.bias + 16, 0);
-  const char* b = t.b;
+  const char *b = t.b, *ahead = t.ahead;
   for (int64_t k = 0; k < t.steps; ++k, b += 2 * kTileBytes) {
     _tile_loadd(6, b, 64);
     _tile_loadd(4, t.a[0] + t.offsets[k], t.stride);
@@ -59,6 +62,7 @@ THAW_INLINE void tile_product_two(const TileProduct& t) {
     _tile_loadd(5, t.a[1] + t.offsets[k], t.stride);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+    for (int64_t i = 0; i < t.ahead_lines; ++i, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
   }
   constexpr int row = 32 * sizeof(float);
   _tile_stored(0, t.sums, row);
