@@ -149,21 +149,44 @@ class Cut {
     a.row_pitch = a.copy ? a.copy_cols.slots * a.copy_cols.extent : flat_ ? a.cols : a.in_width;
   }
 
+  /// Bands of all groups of pictures.
+  int64_t all_bands() const { return divide_up(plan_->args.pictures, plan_->args.interleave) * plan_->args.bands; }
+
+  /// Tasks that share the panels of so many bands.
+  int64_t chunks_of(int64_t task_bands) const {
+    const Conv2d& a = plan_->args;
+    const int64_t panels = std::max<int64_t>(1, a.panel_count);
+    const int64_t panel_work = task_bands * std::max<int64_t>(1, a.band_rows * row_work() / panels);
+    const int64_t most = std::clamp<int64_t>(panels * panel_work / tiling_.task_work, 1, panels);
+    return std::min(divide_up(tasks_, divide_up(all_bands(), task_bands)), most);
+  }
+
+  /// Bytes that tasks read: each of bands the weights, each chunk of panels the bands, which it may have to copy. Too few
+  /// tasks leave threads without.
+  double reading_cost(int64_t band_tasks, int64_t chunks) const {
+    const double weights = 64.0 * static_cast<double>(plan_->panels.floats) / static_cast<double>(tiling_.panel.block);
+    const double row = static_cast<double>(row_bytes()) * (plan_->args.copy ? 2 : 1);
+    const double bands = static_cast<double>(all_bands() * plan_->args.band_rows) * row;
+    const double idle = static_cast<double>(std::max<int64_t>(0, tasks_ - band_tasks * chunks));
+    return static_cast<double>(band_tasks) * weights + static_cast<double>(chunks) * bands + 1e12 * idle;
+  }
+
   // Several small bands share one reading of the weights; few bands leave the panels to several tasks.
   void choose_panels() {
     Conv2d& a = plan_->args;
-    const int64_t groups = divide_up(a.pictures, a.interleave), all = groups * a.bands;
-    const int64_t band = a.band_rows * row_bytes();
-    const int64_t panel_work = std::max<int64_t>(1, a.band_rows * row_work() / a.panel_count);
-    a.task_bands = std::max<int64_t>(1, std::min({tiling_.band_bytes / band, all, kMaxTaskBands}));
-    // Bands are shared where that leaves enough tasks, counting those that panels can give.
-    const int64_t by_panels =
-        std::max<int64_t>(1, std::min(a.panel_count, a.panel_count * panel_work * a.task_bands / tiling_.task_work));
-    const int64_t bands_wanted = std::max<int64_t>(1, tasks_ / by_panels);
-    a.task_bands = std::max<int64_t>(1, std::min(a.task_bands, all / bands_wanted));
-    a.band_tasks = divide_up(all, a.task_bands);
-    const int64_t chunks = std::min(divide_up(tasks_, a.band_tasks), by_panels);
-    a.chunk_panels = divide_up(a.panel_count, chunks);
+    const int64_t all = all_bands(), fit = tiling_.band_bytes / (a.band_rows * row_bytes());
+    const int64_t most = std::clamp<int64_t>(fit, 1, std::min(all, kMaxTaskBands));
+    const int64_t least_tasks = divide_up(all, most);
+    double best = 0;
+    for (int64_t tasks = least_tasks; tasks <= std::max(least_tasks, std::min(all, tasks_)); ++tasks) {
+      const int64_t bands = divide_up(all, tasks), chunks = chunks_of(bands);
+      const double cost = reading_cost(divide_up(all, bands), chunks);
+      if (a.task_bands && cost >= best) continue;
+      best = cost;
+      a.task_bands = bands;
+      a.band_tasks = divide_up(all, bands);
+      a.chunk_panels = divide_up(a.panel_count, chunks);
+    }
     a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
                                  a.row_pitch * a.interleave * kLine
                            : 0;
@@ -216,7 +239,7 @@ Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
   return {{kernels.panel_vectors}, kernels.tile_pixels, bands, 8 << 20, 8, direct_cost};
 }
 
-const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 12 << 20, 2, bf16_cost};
+const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 12 << 20, 1, bf16_cost};
 
 std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling, int threads) {
   return Cut(problem, tiling, threads).make();
