@@ -19,6 +19,7 @@ Program compile(const Request& request) {
   if (is_training(request.mode)) recompute(program);
   select(program);
   choose_layouts(program);
+  join_expansions(program);
   find_prepared(program);
   return program;
 }

@@ -1,7 +1,8 @@
 // conv2d(x [N,C,H,W], weight [K,C/groups,kh,kw], bias? [K], residual? [N,K,oh,ow]) → [N,K,oh,ow]:
 //   y = activation(conv(x, weight) + bias + residual), cross-correlation as in PyTorch.
 // Attributes: stride [1,1], padding [top,left,bottom,right] (0), dilation [1,1], groups 1; set by passes: residual,
-// activation "none", alpha, approximate; by select: weight_shape, pack.
+// activation "none", alpha, approximate; by select: weight_shape, pack; by compile/expand.cpp: expand, depthwise
+// (ops/conv2d_expand.cpp).
 #include <memory>
 
 #include "ops/conv2d_winograd.h"
@@ -56,6 +57,7 @@ void layout(const Graph&, const Node& node, Layouts& layouts) {
 }
 
 void lower(Lower& lower) {
+  if (lower.attrs().find("expand")) return lower_expansion(lower);
   const Conv2dShape c = conv2d_shape(lower.attrs(), lower.in(0).shape, lower.attrs().at("weight_shape").as_ints());
   if (lower.attrs().at("kernel").as_string() == "narrow_bf16") return lower_narrow(lower, c);
   GridProblem problem;
@@ -78,9 +80,8 @@ void lower(Lower& lower) {
 void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const Conv2dKernels& kernels = conv2d_kernels(lower.isa());
   const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, direct_tiling(kernels), lower.threads());
-  const size_t tables = 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(plan->args.cols * plan->args.interleave);
   const int64_t offset = problem.weights_offset;
-  lower.launch(kernels.direct, plan->tasks, plan->scratch + tables, [=](Run& run) {
+  lower.launch(kernels.direct, plan->tasks, direct_scratch(*plan), [=](Run& run) {
     Conv2d a = plan->args;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
@@ -99,22 +100,32 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
   const DepthwiseForm form = depthwise_form(lower.attrs().at("kernel").as_string(), lower.isa());
   const int64_t blocks = blocks_of(p.channels.in, form.block);
   lower.launch(form.kernels.direct, p.pictures * blocks, 0, [=](Run& run) {
-    Depthwise a{};
+    Depthwise a = depthwise_args(p, form.block);
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + p.weights_offset, a.bias = run.f32(o.bias);
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
-    a.pictures = p.pictures, a.channels = p.channels.in, a.blocks = blocks;
-    a.in_height = p.in_height, a.in_width = p.in_width, a.out_height = p.out_height, a.out_width = p.out_width;
-    a.rows = p.grid.y.size, a.cols = p.grid.x.size;
-    a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step,
-    a.out_step_x = p.grid.x.step;
-    a.stride_y = p.grid.y.stride, a.stride_x = p.grid.x.stride;
-    a.taps_y = static_cast<int64_t>(p.grid.y.taps.size()), a.taps_x = static_cast<int64_t>(p.grid.x.taps.size());
     a.offset_y = static_cast<const int64_t*>(run.at(offsets_y)), a.offset_x = static_cast<const int64_t*>(run.at(offsets_x));
     return a;
   });
 }
 
 }  // namespace
+
+size_t direct_scratch(const Conv2dPlan& plan) {
+  const int64_t points = plan.args.cols * plan.args.interleave;
+  return plan.scratch + 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(points);
+}
+
+Depthwise depthwise_args(const GridProblem& p, int64_t block) {
+  Depthwise a{};
+  a.pictures = p.pictures, a.channels = p.channels.in, a.blocks = blocks_of(p.channels.in, block);
+  a.in_height = p.in_height, a.in_width = p.in_width, a.out_height = p.out_height, a.out_width = p.out_width;
+  a.rows = p.grid.y.size, a.cols = p.grid.x.size;
+  a.out_start_y = p.grid.y.start, a.out_start_x = p.grid.x.start, a.out_step_y = p.grid.y.step,
+  a.out_step_x = p.grid.x.step;
+  a.stride_y = p.grid.y.stride, a.stride_x = p.grid.x.stride;
+  a.taps_y = static_cast<int64_t>(p.grid.y.taps.size()), a.taps_x = static_cast<int64_t>(p.grid.x.taps.size());
+  return a;
+}
 
 void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& operands) {
   if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;

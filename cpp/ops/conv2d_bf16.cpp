@@ -55,15 +55,22 @@ Layout conv2d_layout(const Node& node) {
   return form.ends_with("bf16") ? Layout::blocked_bf16 : Layout::blocked;
 }
 
+Conv2dBf16 bf16_args(const Conv2dPlan& plan) {
+  const Conv2d& grid = plan.args;
+  return {grid, tile_rows(grid.cols * grid.interleave), most_input_blocks(plan.panels) * grid.taps};
+}
+
+size_t bf16_scratch(const Conv2dPlan& plan) {
+  const Conv2d& grid = plan.args;
+  return plan.scratch +
+         static_cast<size_t>(conv2d_bf16_scratch(grid.cols * grid.interleave, most_input_blocks(plan.panels) * grid.taps));
+}
+
 void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, kBf16Tiling, lower.threads());
-  const Conv2d& grid = plan->args;
-  const int64_t steps = most_input_blocks(plan->panels) * grid.taps;
-  const int64_t points = grid.cols * grid.interleave;
   const int64_t offset = problem.weights_offset;
-  const size_t scratch = plan->scratch + static_cast<size_t>(conv2d_bf16_scratch(points, steps));
-  lower.launch(conv2d_bf16_kernels(lower.isa()).direct, plan->tasks, scratch, [=](Run& run) {
-    Conv2dBf16 args{plan->args, tile_rows(points), steps};
+  lower.launch(conv2d_bf16_kernels(lower.isa()).direct, plan->tasks, bf16_scratch(*plan), [=](Run& run) {
+    Conv2dBf16 args = bf16_args(*plan);
     Conv2d& a = args.grid;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias);
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;

@@ -1,5 +1,6 @@
 #pragma once
 // Choice of kernel and packing of weights, shared by conv2d and conv2d_backward_data.
+#include "kernels/conv2d_bf16.h"
 #include "ops/conv2d_geometry.h"
 
 namespace thaw {
@@ -22,6 +23,8 @@ struct DepthwiseForm {
 bool is_depthwise(const std::string& form);
 std::string depthwise_name(Select&);
 DepthwiseForm depthwise_form(const std::string& form, Isa isa);
+/// Arguments without operands and taps.
+Depthwise depthwise_args(const GridProblem&, int64_t block);
 
 /// Adds the launch of one grid; `weights_offset` as in packed_offsets.
 struct GridOperands {
@@ -31,17 +34,26 @@ struct GridOperands {
   float alpha = 0;
 };
 void lower_grid(Lower&, const GridProblem&, const GridOperands&);
+/// Bytes that a task of the direct kernel needs.
+size_t direct_scratch(const Conv2dPlan&);
 
 // ops/conv2d_bf16.cpp
 /// How a convolution's pictures lie: a kernel whose name ends in "bf16" reads and writes Layout::blocked_bf16.
 Layout conv2d_layout(const Node&);
 void lower_bf16(Lower&, const GridProblem&, const GridOperands&);
+/// Arguments without operands, and the bytes that a task needs.
+Conv2dBf16 bf16_args(const Conv2dPlan&);
+size_t bf16_scratch(const Conv2dPlan&);
 /// Forward on up to four channels in plain layout.
 void lower_narrow(Lower&, const Conv2dShape&);
 bool fits_narrow(const Conv2dShape&);
 /// Bytes of the packed weights, in units of four, and the launch that packs them.
 int64_t narrow_words(const Conv2dShape&);
 void lower_narrow_pack(Lower&, const Conv2dShape&);
+
+// ops/conv2d_expand.cpp
+/// A 1x1 convolution and the depthwise one that reads it (compile/expand.cpp).
+void lower_expansion(Lower&);
 
 // ops/conv2d_narrow.cpp
 /// Is the node's convolution, forward and in f32, computed from plain pictures of few channels? Records why not.
