@@ -1,23 +1,14 @@
 #pragma once
-// Numbers in f32 and in bf16 for tests of the GPU's kernels, and how results are compared with the CPU's.
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
+// Numbers in f32 and in bf16 for kernels that move or choose numbers, and comparisons to the bit.
 #include <cstring>
 #include <limits>
-#include <vector>
 
-#include "numbers.h"
+#include "compare.h"
 
 namespace values {
 
-inline float decode(float x) { return x; }
-inline float decode(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float f;
-  std::memcpy(&f, &bits, sizeof(f));
-  return f;
-}
+using gpu::number_of;
+using gpu::run_tasks;
 
 template <class T>
 T encode(double x) {
@@ -53,7 +44,7 @@ template <class T>
 bool same(const std::vector<T>& got, const std::vector<T>& want) {
   if (got.size() != want.size()) return false;
   for (size_t i = 0; i < want.size(); ++i) {
-    if (std::isnan(decode(got[i])) && std::isnan(decode(want[i]))) continue;
+    if (std::isnan(number_of(got[i])) && std::isnan(number_of(want[i]))) continue;
     if (std::memcmp(&got[i], &want[i], sizeof(T)) != 0) return false;
   }
   return true;
@@ -64,18 +55,11 @@ template <class T>
 bool close(const std::vector<T>& got, const std::vector<T>& want, double relative, double absolute = 0) {
   if (got.size() != want.size()) return false;
   for (size_t i = 0; i < want.size(); ++i) {
-    const double g = decode(got[i]), w = decode(want[i]);
+    const double g = number_of(got[i]), w = number_of(want[i]);
     if (std::isnan(g) && std::isnan(w)) continue;
     if (g != w && !(std::abs(g - w) <= relative * std::abs(w) + absolute)) return false;
   }
   return true;
-}
-
-/// All tasks of a kernel of the CPU.
-template <class Args>
-void run_tasks(void (*kernel)(const Args&, int64_t, void*), const Args& args, int64_t tasks, size_t scratch = 0) {
-  std::vector<float> memory(scratch / sizeof(float) + 1);
-  for (int64_t task = 0; task < tasks; ++task) kernel(args, task, memory.data());
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
