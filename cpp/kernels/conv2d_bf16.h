@@ -30,6 +30,12 @@ struct Conv2dNarrow {
   float alpha;
 };
 
+/// A GPU's blocks compute so many rows and columns at a time and hold what these read in shared memory, in so many bytes.
+constexpr int kNarrowRows = 8, kNarrowCols = 16;
+static inline constexpr int64_t conv2d_narrow_patch(int64_t stride_y, int64_t stride_x, int64_t kernel_rows, int64_t parts) {
+  return ((kNarrowRows - 1) * stride_y + kernel_rows) * ((kNarrowCols - 1) * stride_x + parts * 8) * 8;
+}
+
 struct Conv2dNarrowPack {
   const float* weight;  // [K, C, kh, kw]
   uint16_t* packed;

@@ -202,8 +202,8 @@ void select_weights(Select& select) {
   const Node& node = select.node();
   const Shape& x = select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
-  // Pictures lie as the forward convolution reads them.
-  const std::string form = conv2d_form(select, c, false);
+  // Pictures lie as the forward convolution reads them; a GPU's gradients are made from lines of few channels too.
+  const std::string form = conv2d_form(select, c, select.isa() == Isa::cuda);
   select.choose(form == "direct" && takes_winograd_weights(select, c) ? "winograd" : form);
 }
 

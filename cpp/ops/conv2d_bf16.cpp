@@ -82,6 +82,12 @@ bool fits_narrow(const Conv2dShape& c) {
   return c.in_channels() <= kNarrowChannels && c.groups == 1 && c.dilation[1] == 1;
 }
 
+bool fits_gpu_narrow(const Conv2dShape& c) {
+  constexpr int64_t most = 48 << 10;
+  const int64_t rows = (c.weight[2] - 1) * c.dilation[0] + 1;
+  return fits_narrow(c) && conv2d_narrow_patch(c.stride[0], c.stride[1], rows, parts_of(c)) <= most;
+}
+
 int64_t narrow_words(const Conv2dShape& c) {
   return blocks_of(c.out_channels(), kBlockBf16) * c.weight[2] * parts_of(c) * 512;
 }

@@ -144,7 +144,10 @@ std::string conv2d_form(Select& select, const Conv2dShape& c, bool backward) {
   if (c.depthwise()) return depthwise_name(select);
   select.declined("depthwise", "expected as many groups as input and output channels, received " +
                                    std::to_string(c.groups) + " groups for a weight of shape " + to_string(c.weight));
-  if (select.isa() == Isa::cuda) return select.bf16() ? "gemm_bf16" : "gemm";
+  if (select.isa() == Isa::cuda) {
+    if (!select.bf16()) return "gemm";
+    return !backward && fits_gpu_narrow(c) ? "narrow_bf16" : "gemm_bf16";
+  }
   if (!select.bf16()) return "direct";
   return !backward && fits_narrow(c) ? "narrow_bf16" : "bf16";
 }

@@ -47,6 +47,7 @@ size_t bf16_scratch(const Conv2dPlan&);
 /// Forward on up to four channels in plain layout.
 void lower_narrow(Lower&, const Conv2dShape&);
 bool fits_narrow(const Conv2dShape&);
+bool fits_gpu_narrow(const Conv2dShape&);
 /// Bytes of the packed weights, in units of four, and the launch that packs them.
 int64_t narrow_words(const Conv2dShape&);
 void lower_narrow_pack(Lower&, const Conv2dShape&);

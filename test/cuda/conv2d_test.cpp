@@ -342,6 +342,7 @@ int main() {
   // Few channels.
   verify({1, 3, 21, 19, 40, 7, 7, {2, 2}, {3, 3, 3, 3}});
   verify({3, 1, 9, 9, 8, 3, 3, {1, 1}, one});
+  verify({1, 3, 20, 35, 100, 3, 3, {1, 1}, {2, 2, 2, 2}, {2, 1}});
   verify({1, 4, 14, 17, 70, 11, 3, {4, 3}, {2, 0, 1, 2}});
   // Groups within a block, across blocks, of whole blocks.
   verify({1, 64, 6, 7, 64, 3, 3, {1, 1}, one, {1, 1}, 32});
@@ -360,5 +361,6 @@ int main() {
   verify_fused({1, 40, 6, 7, 33, 3, 3, {1, 1}, one});
   verify_fused({1, 40, 7, 7, 40, 3, 3, {2, 2}, one, {1, 1}, 40});
   verify_fused({1, 520, 3, 3, 33, 1, 1});
+  verify_fused({1, 3, 17, 20, 33, 7, 7, {2, 2}, {3, 3, 3, 3}});
   return check::result();
 }

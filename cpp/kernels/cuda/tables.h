@@ -5,6 +5,7 @@
 #include "kernels/activation.h"
 #include "kernels/batch_norm.h"
 #include "kernels/conv2d.h"
+#include "kernels/conv2d_bf16.h"
 #include "kernels/conv2d_gemm.h"
 #include "kernels/dropout.h"
 #include "kernels/elementwise.h"
