@@ -8,8 +8,9 @@ namespace {
 
 void direct(const Conv2dGemm& a, int64_t, void*) {
   switch (a.tile) {
+    // Blocks that join hold two sets of sums: twice the threads share them.
     case GemmTile::large:
-    case GemmTile::medium: return launch_product<TileF32<128, 64, 8, 8>, TileF32<128, 64, 8, 8>>(a);
+    case GemmTile::medium: return launch_product<TileF32<128, 64, 8, 8>, TileF32<128, 64, 8, 4>>(a);
     case GemmTile::small: return launch_product<TileF32<64, 64, 8, 4>, TileF32<64, 64, 8, 4>>(a);
     case GemmTile::narrow: return launch_product<TileF32<128, 32, 8, 4>, TileF32<128, 32, 8, 4>>(a);
   }
