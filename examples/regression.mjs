@@ -16,7 +16,7 @@ await inFolder(async (folder) => {
   const net = await load(await baseWeights(folder));
   net.replaceHead({ targets: ['radius'] });
   const validation = await discs(20, 2);
-  const { validation: metrics } = await net.fineTune(await discs(60, 1), { validation, epochs: 6, batch: 10 });
+  const { validation: metrics } = await net.fineTune(await discs(120, 1), { validation, epochs: 12, batch: 10 });
   console.log(`mean absolute error ${metrics.mae.toFixed(2)} pixels, R2 ${metrics.r2.toFixed(3)}`);
 
   await net.save(`${folder}/radius.safetensors`);

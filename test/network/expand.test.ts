@@ -39,7 +39,8 @@ describe.each<Precision>(['fp32', 'bf16'])('%s', (precision) => {
     const image = pictures(count);
     const { reply } = await net.execute('run', { image }, { profile: true });
     const suffix = precision === 'bf16' ? '_bf16' : '';
-    expect(reply.launches!.map((launch) => launch.kernel)).toContain(`expand_depthwise${suffix}`);
+    const { launches } = reply as unknown as { launches: { kernel: string }[] };
+    expect(launches.map(({ kernel }) => kernel)).toContain(`expand_depthwise${suffix}`);
 
     const joined = await net.forward({ image }, { outputs: ['deep.relu'] });
     const apart = await net.forward({ image }, { outputs: ['wide.relu', 'deep.relu'] });

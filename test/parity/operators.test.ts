@@ -9,6 +9,7 @@ import type { Attribute, GraphDescription } from '../../src/graph/types.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
 import { coreInfo, createSession, type Isa, type NativeSession } from '../../src/native.js';
 import { hasTorch, python, temporaryFolder } from '../python.js';
+import { buildStandin } from '../standin.js';
 import { judge, readNumbers, summary, tooFar, type Judgement } from './judge.js';
 
 /** Where the numbers of a tensor begin in the file. */
@@ -149,7 +150,7 @@ describe.skipIf(!hasTorch())("operators against PyTorch's float64", () => {
       inputs: Object.fromEntries(graph.inputs.map(({ name, shape }) => [name, shape as number[]])),
       trainable: one.trained,
       ...(one.op === 'batch_norm' && { batchNorm: { y: one.attrs['mode'] as 'frozen' } }),
-      isa,
+      ...(isa !== 'cuda' && { isa }),
       precision: 'fp32',
     });
     const names = plan.inputs.map(({ name }) => name);
@@ -160,12 +161,14 @@ describe.skipIf(!hasTorch())("operators against PyTorch's float64", () => {
     return draws[0]!.flatMap((_, i) => joined(draws.map((draw) => draw[i]!)));
   }
 
-  // In fp32 amx computes with the kernels of avx512.
-  it.each(coreInfo().isas.filter((isa) => isa !== 'amx'))(
+  // In fp32 amx computes with the kernels of avx512. 'cuda' is the GPU that the processor stands in for.
+  it.each([...coreInfo().isas.filter((isa) => isa !== 'amx'), 'cuda' as const])(
     'on %s',
     async (isa) => {
       const session = createSession();
       sessions.push(session);
+      if (isa === 'cuda')
+        await session.submit('device', { device: 0, library: buildStandin(), version: coreInfo().version });
       const all = new Map<string, Judgement[]>();
       const far: string[] = [];
       for (const one of cases) {
