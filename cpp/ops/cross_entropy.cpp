@@ -6,6 +6,7 @@
 #include "kernels/activation.h"
 #include "ops/loss.h"
 #include "ops/units.h"
+#include "ops/whole_numbers.h"
 
 namespace thaw {
 
@@ -81,24 +82,6 @@ struct Operands {
   }
 };
 
-/// Throws ERR_TARGET where a task found a class number outside the classes.
-void check_targets(const Run& run, const CrossEntropy& shape, Buffer target, Buffer wrong, int64_t tasks,
-                   const std::string& name) {
-  if (tasks == 0) return;
-  std::vector<int64_t> found(static_cast<size_t>(tasks));
-  run.fetch(found.data(), wrong, 0, found.size() * sizeof(int64_t));
-  for (const int64_t at : found) {
-    if (at < 0) continue;
-    int64_t value = 0;
-    int32_t narrow = 0;
-    const size_t position = static_cast<size_t>(at);
-    if (shape.kind == TargetKind::i64) run.fetch(&value, target, position * sizeof(value), sizeof(value));
-    else run.fetch(&narrow, target, position * sizeof(narrow), sizeof(narrow)), value = narrow;
-    fail_expected("ERR_TARGET", "class indices from 0 to " + std::to_string(shape.n - 1), "the target of '" + name + "'",
-                  std::to_string(value) + " at position " + std::to_string(at));
-  }
-}
-
 void lower(Lower& lower) {
   const Units units = units_along(lower.in(0).shape, 1);
   const CrossEntropy shape = shape_of(lower, 0, units);
@@ -112,9 +95,9 @@ void lower(Lower& lower) {
     args.wrong = static_cast<int64_t*>(run.at(wrong));
     return args;
   });
-  lower.check({wrong, operands.target}, [=, name = lower.node().name](Run& run) {
-    check_targets(run, shape, operands.target, wrong, units.tasks, name);
-  });
+  check_numbers(lower, operands.target, shape.kind == TargetKind::i64, wrong, units.tasks,
+                {"ERR_TARGET", "class indices from 0 to " + std::to_string(shape.n - 1),
+                 "the target of '" + lower.node().name + "'"});
   lower_finish(lower, shares, units.tasks, 0, 2);
 }
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "kernels/activation.h"
-#include "ops/op.h"
+#include "ops/whole_numbers.h"
 
 namespace thaw {
 
@@ -42,24 +42,6 @@ void differentiate(Gradient& g) {
   g.add_rows(1, g.output(1), dy);
 }
 
-/// Throws ERR_INDEX where a task found an index outside the rows.
-void check_indices(const Run& run, const Embedding& shape, Buffer indices, Buffer wrong, int64_t tasks,
-                   const std::string& name) {
-  if (tasks == 0) return;
-  std::vector<int64_t> found(static_cast<size_t>(tasks));
-  run.fetch(found.data(), wrong, 0, found.size() * sizeof(int64_t));
-  for (const int64_t at : found) {
-    if (at < 0) continue;
-    int64_t value = 0;
-    int32_t narrow = 0;
-    const size_t position = static_cast<size_t>(at);
-    if (shape.indices.wide) run.fetch(&value, indices, position * sizeof(value), sizeof(value));
-    else run.fetch(&narrow, indices, position * sizeof(narrow), sizeof(narrow)), value = narrow;
-    fail_expected("ERR_INDEX", "indices from 0 to " + std::to_string(shape.rows - 1), "embedding '" + name + "'",
-                  std::to_string(value) + " at position " + std::to_string(at));
-  }
-}
-
 void lower(Lower& lower) {
   Embedding shape{};
   shape.count = count(lower.in(0).shape);
@@ -80,9 +62,8 @@ void lower(Lower& lower) {
     args.wrong = static_cast<int64_t*>(run.at(wrong));
     return args;
   });
-  lower.check({wrong, indices}, [=, name = lower.node().name](Run& run) {
-    check_indices(run, shape, indices, wrong, tasks, name);
-  });
+  check_numbers(lower, indices, shape.indices.wide, wrong, tasks,
+                {"ERR_INDEX", "indices from 0 to " + std::to_string(shape.rows - 1), "embedding '" + lower.node().name + "'"});
 }
 
 void infer_scatter(Infer& infer) {
