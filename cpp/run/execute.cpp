@@ -1,4 +1,5 @@
 // Running a plan: bind memory, bring prepared values up to date, run the nodes in order.
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -45,13 +46,13 @@ void check_binding(const Value& value, const Plan::Binding& input) {
 void Plan::bind_memory(Store& store) {
   const Graph& graph = program().graph;
   char* arena = Arena::of(device_).memory(arena_bytes_);
-  for (size_t b = 0; b < pointers_.size(); ++b)
+  for (size_t b = places_.size(); b < pointers_.size(); ++b)
     pointers_[b] = whole_.is_table(b) ? whole_.extras[b - places_.size()].table.data() : arena + offsets_[b];
+  const bool changed = store.version() != store_version_;
   for (size_t v = 0; v < places_.size(); ++v) {
     if (places_[v] == Place::none) pointers_[v] = nullptr;
-    if (places_[v] != Place::store) continue;
-    const std::string& name = graph.values[v].name;
-    pointers_[v] = on_gpu() ? store.on_gpu(name) : store.compute(name);
+    else if (places_[v] != Place::store) pointers_[v] = arena + offsets_[v];
+    else if (changed) pointers_[v] = on_gpu() ? store.on_gpu(graph.values[v].name) : store.compute(graph.values[v].name);
   }
   if (on_gpu()) bind_tables();
   take_kept(store);
@@ -128,6 +129,9 @@ void Plan::run_node(size_t n, Run& run, bool profile) {
 }
 
 void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
+  // Another plan that shares an entry may have been stopped while it made it.
+  const auto made = [](const auto& kept) { return !kept.second->versions.empty(); };
+  if (store.version() == store_version_ && std::all_of(kept_.begin(), kept_.end(), made)) return;
   std::vector<bool> wanted(program().graph.nodes.size(), false);
   std::vector<std::pair<Prepared*, std::vector<uint64_t>>> stale;
   for (auto& [v, entry] : kept_) {
@@ -148,6 +152,7 @@ void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
   }
   // Only now: a cancelled run leaves them stale.
   for (auto& [entry, versions] : stale) entry->versions = std::move(versions);
+  store_version_ = store.version();
 }
 
 void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {

@@ -113,6 +113,7 @@ class Plan {
   std::vector<void*> pointers_;               // per buffer, during a run
   std::map<ValueId, std::shared_ptr<Prepared>> kept_;
   std::map<ValueId, std::vector<NodeId>> ancestors_;  // nodes that make a kept value, in order
+  uint64_t store_version_ = 0;  // of the store, when pointers and prepared values were brought up to date
   std::vector<bool> any_alignment_;  // per input: may lie anywhere
   size_t arena_bytes_ = 0;
   size_t kept_bytes_ = 0;

@@ -179,7 +179,7 @@ void Store::mark_modified_on_gpu(Tensor& tensor) {
   tensor.dtype = storage_of(compute_dtype(tensor.dtype));
   tensor.computed = Memory();
   tensor.modified = true;
-  tensor.version = tensor.gpu_version = next_version();
+  tensor.version = tensor.gpu_version = change();
   tensor.host_stale = true;
 }
 
@@ -195,6 +195,7 @@ void Store::leave_gpu() {
     if (tensor->host_stale) fetch(*tensor);
     tensor->on_gpu = Memory();
   }
+  change();
 }
 
 Tensor& Store::at(std::string_view name) {
@@ -240,7 +241,7 @@ void Store::mark_modified(Tensor& tensor) {
     tensor.loaded = std::move(tensor.computed);
   }
   tensor.modified = true;
-  tensor.version = next_version();
+  tensor.version = change();
 }
 
 Tensor& Store::adopt(std::string_view name, Storage dtype, const Shape& shape, Memory loaded) {
@@ -253,7 +254,7 @@ Tensor& Store::adopt(std::string_view name, Storage dtype, const Shape& shape, M
   slot->computed = Memory();
   slot->on_gpu = Memory();
   slot->host_stale = false;
-  slot->version = next_version();
+  slot->version = change();
   slot->modified = false;
   return *slot;
 }
@@ -285,7 +286,7 @@ void Store::rename(std::string_view from, const std::string& to) {
   tensors_.erase(to);
   node.key() = to;
   node.mapped()->name = to;
-  node.mapped()->version = next_version();
+  node.mapped()->version = change();
   tensors_.insert(std::move(node));
 }
 
@@ -293,6 +294,7 @@ bool Store::drop(std::string_view name) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return false;
   tensors_.erase(found);
+  change();
   return true;
 }
 

@@ -77,6 +77,8 @@ class Store {
   void leave_gpu();
 
   uint64_t version(std::string_view name);
+  /// Grows with each change to any tensor and to where its elements lie.
+  uint64_t version() const { return version_; }
   /// Say that the compute form was written. The loaded form goes, and the tensor's type becomes that of the compute
   /// form.
   void mark_modified(Tensor& tensor);
@@ -91,15 +93,21 @@ class Store {
   void copy(std::string_view from, const std::string& to);
   void rename(std::string_view from, const std::string& to);
   bool drop(std::string_view name);
-  void clear() { tensors_.clear(); }
+  void clear() {
+    tensors_.clear();
+    change();
+  }
 
   const std::shared_ptr<Account>& account() const { return account_; }
   /// A new version number.
   static uint64_t next_version();
 
  private:
+  uint64_t change() { return version_ = next_version(); }
   void fetch(Tensor& tensor);
+
   std::shared_ptr<Account> account_;
+  uint64_t version_ = next_version();
   std::map<std::string, std::unique_ptr<Tensor>, std::less<>> tensors_;
 };
 

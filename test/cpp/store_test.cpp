@@ -1,6 +1,7 @@
 #include "session/store.h"
 
 #include <cstring>
+#include <utility>
 
 #include "check.h"
 #include "session/feature_cache.h"
@@ -36,6 +37,27 @@ void forms_of_a_tensor() {
   CHECK(account->bytes() == 0);
 }
 
+// Plans look tensors up again only when the store's version has changed.
+void version_of_the_store() {
+  Store store(std::make_shared<Account>());
+  uint64_t last = store.version();
+  const auto changed = [&] { return std::exchange(last, store.version()) != store.version(); };
+  half_ones(store, "w");
+  CHECK(changed());
+  store.f32("w");
+  CHECK(!changed());
+  store.mark_modified("w");
+  CHECK(changed());
+  store.copy("w", "v");
+  CHECK(changed());
+  store.rename("v", "u");
+  CHECK(changed());
+  CHECK(!store.drop("v") && !changed());
+  CHECK(store.drop("u") && changed());
+  store.clear();
+  CHECK(changed());
+}
+
 // A copy has the type, the bytes and the mark of what it was made from; a tensor keeps its address when it is replaced.
 void copies() {
   Store store(std::make_shared<Account>());
@@ -69,6 +91,7 @@ void rows_of_a_cache() {
 
 int main() {
   forms_of_a_tensor();
+  version_of_the_store();
   copies();
   rows_of_a_cache();
   return check::result();
