@@ -66,6 +66,7 @@ struct BatchNormApply {
   BatchNormMap map;
   const float* residual;  // like x, or null; only where the view is padded
   float* y;
+  bool stream;            // past the caches; only where the view is padded
 };
 
 /// Sums of dz and of dz * (x - mean), dz = dy * f'.
@@ -99,6 +100,7 @@ struct BatchNormBackward {
   BatchNormMap map;
   const double* sums;
   float* dx;
+  bool stream;            // as of BatchNormApply
 };
 
 /// Tasks: channel blocks * chunks, but for `statistics` and `join`: channel blocks.

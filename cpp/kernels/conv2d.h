@@ -62,6 +62,7 @@ struct Conv2d {
 
   Activation activation;
   float alpha;
+  bool stream;  // y past the caches
 };
 
 /// dweight: sums of x[channel at tap] * dy[output], over bands of pictures. Partial sums lie per chunk as

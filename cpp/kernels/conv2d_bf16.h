@@ -28,6 +28,7 @@ struct Conv2dNarrow {
   int64_t tile_rows;
   Activation activation;
   float alpha;
+  bool stream;  // y past the caches
 };
 
 /// A GPU's blocks compute so many rows and columns at a time and hold what these read in shared memory, in so many bytes.

@@ -160,8 +160,9 @@ void lower_batch_norm(Lower& low) {
                                 low.input(1), low.input(2));
   const ChannelView view = form.view;
   const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);
+  const bool stream = view.padded && low.streams(0);
   low.launch(form.kernels.apply, form.parts(), 0, [=](Run& run) {
-    return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y)};
+    return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y), stream};
   });
 }
 
@@ -191,9 +192,10 @@ void lower_backward(Lower& low) {
   if (!low.attrs().get("data", true)) return;
   const ChannelView view = form.view;
   const Buffer dy = low.input(0), x = low.input(1), y = low.input(6), dx = low.output(0), used = fixed ? kNone : sums;
+  const bool stream = view.padded && low.streams(0);
   low.launch(form.kernels.backward, form.parts(), 0, [=](Run& run) {
     return BatchNormBackward{view, run.f32(x), run.f32(y), run.f32(dy), map.at(run),
-                             static_cast<const double*>(run.at(used)), run.f32(dx)};
+                             static_cast<const double*>(run.at(used)), run.f32(dx), stream};
   });
 }
 

@@ -73,7 +73,8 @@ void lower(Lower& lower) {
                               lower.output(0),
                               kNone,
                               fused_activation(lower.attrs()),
-                              static_cast<float>(lower.attrs().get("alpha", 0.01))};
+                              static_cast<float>(lower.attrs().get("alpha", 0.01)),
+                              lower.streams(0)};
   lower_grid(lower, problem, operands);
 }
 
@@ -85,7 +86,7 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
     Conv2d a = plan->args;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
-    a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha, a.stream = o.stream;
     return a;
   });
 }

@@ -73,7 +73,8 @@ void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o)
     Conv2dBf16 args = bf16_args(*plan);
     Conv2d& a = args.grid;
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias);
-    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha;
+    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation;
+    a.alpha = o.alpha, a.stream = o.stream;
     return args;
   });
 }
@@ -113,11 +114,12 @@ void lower_narrow(Lower& lower, const Conv2dShape& c) {
   const float alpha = static_cast<float>(lower.attrs().get("alpha", 0.01));
   const Buffer x = lower.input(0), weights = lower.input(1), bias = lower.input(2), residual = lower.input(3),
                y = lower.output(0);
+  const bool stream = lower.streams(0);
   lower.launch(conv2d_narrow_bf16_kernels(lower.isa()).direct, plan.pictures * plan.bands, scratch, [=](Run& run) {
     Conv2dNarrow a = plan;
     a.x = run.f32(x), a.weights = static_cast<const uint16_t*>(run.at(weights)), a.bias = run.f32(bias);
     a.residual = static_cast<const uint16_t*>(run.at(residual)), a.y = static_cast<uint16_t*>(run.at(y));
-    a.activation = activation, a.alpha = alpha;
+    a.activation = activation, a.alpha = alpha, a.stream = stream;
     return a;
   });
 }

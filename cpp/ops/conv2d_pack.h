@@ -32,6 +32,7 @@ struct GridOperands {
   Buffer gate = kNone;
   Activation activation = Activation::none;
   float alpha = 0;
+  bool stream = false;  // y past the caches
 };
 void lower_grid(Lower&, const GridProblem&, const GridOperands&);
 /// Bytes that a task of the direct kernel needs.

@@ -114,6 +114,9 @@ class Lower {
   }
   /// Threads that share the tasks of a launch: a hint for cuts that change no bits.
   virtual int threads() const { return 1; }
+  /// Is output i too large to be found in the caches again? Then it is written past them: a store into a cache reads the
+  /// line first.
+  virtual bool streams(size_t i) const = 0;
   virtual void add(std::function<void(Run&)> step) = 0;
   /// Looks at what launches left in `reads` (by Run::fetch) and throws where it is wrong: right after them, or on a GPU
   /// at the end of the run.

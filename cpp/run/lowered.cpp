@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/op.h"
+#include "run/pool.h"
 
 namespace thaw {
 
@@ -32,6 +33,9 @@ class Lowerer final : public Lower {
     lowered_.checked.insert(reads.begin(), reads.end());
   }
   int threads() const override { return lowered_.threads; }
+  bool streams(size_t i) const override {
+    return physical_bytes(out(i)) > second_level_cache() * static_cast<size_t>(threads());
+  }
   void announce(size_t scratch) override { lowered_.scratch = std::max(lowered_.scratch, scratch); }
   void add(std::function<void(Run&)> step) override { lowered_.steps[n_].push_back(std::move(step)); }
 

@@ -30,6 +30,13 @@ void relax() {
 #endif
 }
 
+// Stores past the caches are seen before whatever follows.
+void drain() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_sfence();
+#endif
+}
+
 template <class Condition>
 bool spin_until(const Condition& condition) {
   const auto end = std::chrono::steady_clock::now() + kSpin;
@@ -89,6 +96,7 @@ struct Pool::State {
       }
     }
     in_task = false;
+    drain();
   }
 
   bool may_join(uint64_t seen, int thread, uint64_t last) const {

@@ -20,6 +20,7 @@ class NodeLower final : public Lower {
  public:
   NodeLower(const Program& program, const Node& node, SerialRun& run) : program_(program), node_(node), run_(run) {}
   int threads() const override { return run_.threads; }
+  bool streams(size_t) const override { return true; }
   const Graph& graph() const override { return program_.graph; }
   const Node& node() const override { return node_; }
   Isa isa() const override { return program_.isa; }

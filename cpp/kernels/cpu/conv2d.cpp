@@ -38,6 +38,7 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block, int64_t b
   t.tap_count = a.taps;
   t.activation = a.activation;
   t.alpha = a.alpha;
+  t.stream = a.stream && t.bias && t.last && (a.activation == Activation::none || a.activation == Activation::relu);
   const int64_t plane = (band.picture * a.out_blocks + panel.out_block) * a.out_pixels + a.out_start;
   const float* x = band.x + (panel.in_block - first_block + block) * band.x_block;
   for (int64_t r = 0; r < band.rows; ++r) {

@@ -102,6 +102,7 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block) {
   for (int i = 0; i < 2; ++i) {
     pair.finish[i].sums = s.scratch.sums + i * kTileRows * 32;
     pair.finish[i].alpha = a.alpha;
+    pair.finish[i].stream = a.stream;
   }
   const int64_t plane = (band.picture * a.out_blocks + s.panel.out_block) * a.out_pixels + a.out_start;
   const char* x = reinterpret_cast<const char*>(band.x + (s.panel.in_block - first_block) * band.x_block);

@@ -112,6 +112,7 @@ void direct(const Conv2dNarrow& a, int64_t task, void* memory) {
   product.bias = bias, product.sums = sums, product.rows = static_cast<int>(a.tile_rows);
   TileFinish finish{};
   finish.alpha = a.alpha;
+  finish.stream = a.stream;
   tile_configure(product.rows);
   for (int64_t block = 0; block < a.out_blocks; ++block) {
     load_bias(a, block, bias);

@@ -112,7 +112,7 @@ struct ApplyPart {
           THAW_FOR (v, V) line[v] = add(line[v], other[v]);
         }
         THAW_FOR (v, V) line[v] = activate_as<kind>(line[v], map.alpha);
-        lines.write(a.y + at, line);
+        lines.write(a.y + at, line, a.stream);
       }
     });
   }
@@ -237,7 +237,7 @@ struct BackwardPart {
         V16 line[V];
         lines.read(a.dy + at, line);
         body(at, line);
-        lines.write(a.dx + at, line);
+        lines.write(a.dx + at, line, a.stream);
       }
     });
   }

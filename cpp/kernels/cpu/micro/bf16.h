@@ -65,10 +65,18 @@ THAW_INLINE __m512i pair_bf16(V16 low, V16 high) {
 }
 #endif
 THAW_INLINE void store_bf16(uint16_t* p, V16 a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), to_bf16(a)); }
-/// A line, p on a 64-byte boundary.
-THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) { _mm512_store_si512(p, pair_bf16(low, high)); }
+THAW_INLINE void store_bits(uint16_t* p, __m512i bits, bool stream) {
+  if (stream) _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bits);
+  else _mm512_store_si512(p, bits);
+}
+/// A line, p on a 64-byte boundary, past the caches where `stream` says so (micro/vec.h).
+THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high, bool stream = false) {
+  store_bits(p, pair_bf16(low, high), stream);
+}
 /// The same from the elements 0, 2, 4, … and 1, 3, 5, …
-THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) { _mm512_store_si512(p, interleave_bf16(even, odd)); }
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd, bool stream = false) {
+  store_bits(p, interleave_bf16(even, odd), stream);
+}
 
 struct K32 {
   __m512i v;
@@ -117,11 +125,11 @@ THAW_INLINE void store_bf16(uint16_t* p, V16 x) {
   const __m256i packed = _mm256_packus_epi32(round_bf16(x.a), round_bf16(x.b));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
 }
-THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
+THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high, bool = false) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
 }
-THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd, bool = false) {
   __m256i* q = reinterpret_cast<__m256i*>(p);
   _mm256_store_si256(q, _mm256_or_si256(round_bf16(even.a), _mm256_slli_epi32(round_bf16(odd.a), 16)));
   _mm256_store_si256(q + 1, _mm256_or_si256(round_bf16(even.b), _mm256_slli_epi32(round_bf16(odd.b), 16)));
@@ -169,11 +177,11 @@ THAW_INLINE void store_bf16(uint16_t* p, V16 a) {
   storeu(lane, a);
   for (int i = 0; i < 16; ++i) p[i] = bf16_of(lane[i]);
 }
-THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high) {
+THAW_INLINE void store_line(uint16_t* p, V16 low, V16 high, bool = false) {
   store_bf16(p, low);
   store_bf16(p + 16, high);
 }
-THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd) {
+THAW_INLINE void store_even_odd(uint16_t* p, V16 even, V16 odd, bool = false) {
   float lane[32];
   storeu(lane, even);
   storeu(lane + 16, odd);

@@ -23,9 +23,9 @@ struct WholeLines {
     if constexpr (V == 1) line[0] = loadu(p);
     else load_line(p, line);
   }
-  THAW_MEMBER void write(float* p, const V16 (&line)[V]) const {
-    if constexpr (V == 1) storeu(p, line[0]);
-    else store_line(p, line);
+  THAW_MEMBER void write(float* p, const V16 (&line)[V], bool stream) const {
+    if (V == 2 || stream) store_line(p, line, stream);
+    else storeu(p, line[0]);
   }
 };
 
@@ -37,7 +37,7 @@ struct ScatteredLines {
     for (int64_t i = 0; i < lanes; ++i) lane[i] = p[i * step];
     line[0] = loadu(lane);
   }
-  void write(float* p, const V16 (&line)[1]) const {
+  void write(float* p, const V16 (&line)[1], bool) const {
     float lane[kLanes];
     storeu(lane, line[0]);
     for (int64_t i = 0; i < lanes; ++i) p[i * step] = lane[i];

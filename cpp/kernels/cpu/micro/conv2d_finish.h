@@ -16,6 +16,7 @@ struct TileFinish {
   const int64_t* offsets;
   int64_t skip, rows;
   float alpha;
+  bool stream;            // y past the caches
 
   template <Activation kind>
   void run() const {
@@ -33,7 +34,7 @@ struct TileFinish {
         high = select(less(zero(), load_bf16(line + 16)), high, zero());
       }
       store_line(reinterpret_cast<uint16_t*>(y + offsets[r]), activate_as<kind>(low, slope),
-                 activate_as<kind>(high, slope));
+                 activate_as<kind>(high, slope), stream);
     }
   }
 };

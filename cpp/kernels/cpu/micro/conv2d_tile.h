@@ -34,6 +34,7 @@ struct Conv2dTile {
   bool last;  // finish: residual, gate and activation
   Activation activation;
   float alpha;
+  bool stream;  // y past the caches: only where the sum is one call's
 };
 
 struct ActivatePixels {
@@ -74,7 +75,7 @@ THAW_INLINE void finish_tile(const Conv2dTile& t, V16 (&sum)[M][NV]) {
       THAW_FOR (v, NV) sum[i][v] = maximum(zero(), sum[i][v]);
   }
   THAW_FOR (i, M)
-    THAW_FOR (v, NV) store(t.y + t.offsets[i] + v * t.y_block, sum[i][v]);
+    THAW_FOR (v, NV) store(t.y + t.offsets[i] + v * t.y_block, sum[i][v], t.stream);
   if (t.last && t.activation != Activation::none && t.activation != Activation::relu) {
     for (int v = 0; v < NV; ++v) activate_pixels(t.y + v * t.y_block, t.offsets, M, t.activation, t.alpha);
   }

@@ -22,9 +22,9 @@ THAW_INLINE void load_line(const float* p, V16 (&line)[2]) {
   line[1] = load_odd(bits);
 }
 
-THAW_INLINE void store_line(float* p, const V16 (&line)[1]) { store(p, line[0]); }
-THAW_INLINE void store_line(float* p, const V16 (&line)[2]) {
-  store_even_odd(reinterpret_cast<uint16_t*>(p), line[0], line[1]);
+THAW_INLINE void store_line(float* p, const V16 (&line)[1], bool stream = false) { store(p, line[0], stream); }
+THAW_INLINE void store_line(float* p, const V16 (&line)[2], bool stream = false) {
+  store_even_odd(reinterpret_cast<uint16_t*>(p), line[0], line[1], stream);
 }
 
 /// A block of a per-channel tensor [channels]: `otherwise` beyond its end, or where there is no tensor.

@@ -3,6 +3,8 @@
 // so that one source serves every instruction set. Everything lies in an anonymous namespace: nothing here may be
 // shared between objects built for different processors.
 //
+// What is stored past the caches (`stream`) is seen by other threads from the end of the region on (run/pool.cpp).
+//
 // Order of sums: lanes are joined pairwise by halves (8, 4, 2, 1) in every instruction set.
 // minimum(a, b) and maximum(a, b) return b where either is not a number, as the processor does; so
 // maximum(zero(), x) keeps NaN.
@@ -58,6 +60,11 @@ struct M16 {
 THAW_INLINE V16 load(const float* p) { return {_mm512_load_ps(p)}; }  // p on a 64-byte line
 THAW_INLINE V16 loadu(const float* p) { return {_mm512_loadu_ps(p)}; }
 THAW_INLINE void store(float* p, V16 a) { _mm512_store_ps(p, a.v); }
+/// Past the caches where `stream` says so.
+THAW_INLINE void store(float* p, V16 a, bool stream) {
+  if (stream) _mm512_stream_ps(p, a.v);
+  else store(p, a);
+}
 THAW_INLINE void storeu(float* p, V16 a) { _mm512_storeu_ps(p, a.v); }
 /// The first n lanes (0…16) from memory, zero in the others; nothing beyond p[n-1] is touched.
 THAW_INLINE V16 load_n(const float* p, int64_t n) {
@@ -148,6 +155,11 @@ THAW_INLINE V16 loadu(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu
 THAW_INLINE void store(float* p, V16 x) {
   _mm256_store_ps(p, x.a);
   _mm256_store_ps(p + 8, x.b);
+}
+THAW_INLINE void store(float* p, V16 x, bool stream) {
+  if (!stream) return store(p, x);
+  _mm256_stream_ps(p, x.a);
+  _mm256_stream_ps(p + 8, x.b);
 }
 THAW_INLINE void storeu(float* p, V16 x) {
   _mm256_storeu_ps(p, x.a);
