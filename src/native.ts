@@ -87,6 +87,10 @@ export interface RunRequest {
   lossScale?: number;
   cacheRead?: { cache: number; keys: string[] };
   cacheWrite?: { cache: number; keys: string[] };
+  /** Ticket of this batch, where the run before took it along. */
+  staged?: number;
+  /** The batch of the plan's next run, whose buffers follow those of `inputs`: a GPU gets it while it computes. */
+  next?: { ticket: number; inputs: string[]; cacheRead?: { cache: number; keys: string[] } };
   discardOutputs?: boolean;
   outputs?: string[];
   gradients?: true | string[];
@@ -98,6 +102,8 @@ export interface RunReply {
   losses: number[];
   gradientNorm?: number;
   cached?: number;
+  /** The inputs had been brought to the GPU during the run before. */
+  staged?: true;
   /** Milliseconds that the command took, and of these the update. */
   ms: number;
   updateMs?: number;

@@ -33,7 +33,7 @@ class Plan::Execution final : public PoolRun {
 
 namespace {
 
-void check_binding(const Value& value, const Plan::Binding& input) {
+void check_binding(const Value& value, const Binding& input) {
   const std::string subject = "input '" + value.name + "'";
   if (!input.data) fail_expected("ERR_INPUT", "data", subject, "none");
   if (input.bytes != physical_bytes(value))
@@ -54,19 +54,19 @@ void Plan::bind_memory(Store& store) {
     else if (places_[v] != Place::store) pointers_[v] = arena + offsets_[v];
     else if (changed) pointers_[v] = on_gpu() ? store.on_gpu(graph.values[v].name) : store.compute(graph.values[v].name);
   }
-  if (on_gpu()) bind_tables();
+  if (on_gpu()) bind_tables(store.account());
   take_kept(store);
   for (auto& [v, entry] : kept_) pointers_[v] = entry->data;
 }
 
-void Plan::bind_tables() {
+void Plan::bind_tables(const std::shared_ptr<Account>& account) {
   const size_t values = places_.size();
   const bool fresh = tables_.empty();
   if (fresh) {
     size_t bytes = 0;
     for (const Lowered::Extra& extra : whole_.extras)
       if (!extra.table.empty()) bytes += padded_bytes(extra.bytes);
-    tables_ = Memory::on_gpu(bytes);
+    tables_ = Memory::on_gpu(bytes, account);
   }
   char* next = tables_.as<char>();
   for (size_t e = 0; e < whole_.extras.size(); ++e) {
@@ -78,9 +78,9 @@ void Plan::bind_tables() {
   }
 }
 
-void Plan::bind_samples(const std::vector<int64_t>& samples) {
+void Plan::bind_samples(const std::vector<int64_t>& samples, const std::shared_ptr<Account>& account) {
   const size_t bytes = samples.size() * sizeof(int64_t);
-  if (samples_.size() < bytes || samples_.empty()) samples_ = Memory::on_gpu(bytes);
+  if (samples_.size() < bytes || samples_.empty()) samples_ = Memory::on_gpu(bytes, account);
   if (bytes > 0) copy_in(true, samples_.data(), samples.data(), bytes);
 }
 
@@ -92,7 +92,7 @@ void Plan::take_kept(Store& store) {
   for (auto& [v, entry] : kept_)
     if (!entry->data) bytes += padded_bytes(physical_bytes(graph.values[v]));
   if (bytes == 0) return;
-  const auto block = std::make_shared<Memory>(on_gpu() ? Memory::on_gpu(bytes) : Memory(bytes, store.account()));
+  const auto block = std::make_shared<Memory>(on_gpu() ? Memory::on_gpu(bytes, store.account()) : Memory(bytes, store.account()));
   char* next = block->as<char>();
   for (auto& [v, entry] : kept_) {
     if (entry->data) continue;
@@ -103,10 +103,16 @@ void Plan::take_kept(Store& store) {
 }
 
 void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& options) {
-  const Graph& graph = program().graph;
+  const auto scale = static_cast<float>(options.loss_scale);
+  if (program().loss_scale != kNone) copy_in(on_gpu(), pointers_[program().loss_scale], &scale, sizeof(scale));
+  if (staged(options.staged)) {
+    std::vector<void*> places;
+    for (ValueId v : program().inputs) places.push_back(pointers_[v]);
+    return staging_.take(places);
+  }
   for (size_t i = 0; i < program().inputs.size(); ++i) {
     const ValueId v = program().inputs[i];
-    check_binding(graph.values[v], inputs.at(i));
+    check_binding(value(v), inputs.at(i));
     if (on_gpu()) {
       copy_in(true, pointers_[v], inputs[i].data, inputs[i].bytes);
       continue;
@@ -117,8 +123,11 @@ void Plan::bind_inputs(const std::vector<Binding>& inputs, const Options& option
     else
       std::memcpy(pointers_[v], inputs[i].data, inputs[i].bytes);
   }
-  const auto scale = static_cast<float>(options.loss_scale);
-  if (program().loss_scale != kNone) copy_in(on_gpu(), pointers_[program().loss_scale], &scale, sizeof(scale));
+}
+
+void Plan::stage(int64_t ticket, const std::vector<Binding>& inputs, const std::shared_ptr<Account>& account, int threads) {
+  for (size_t i = 0; i < program().inputs.size(); ++i) check_binding(value(program().inputs[i]), inputs.at(i));
+  staging_.bring(ticket, inputs, account, threads);
 }
 
 void Plan::run_node(size_t n, Run& run, bool profile) {
@@ -157,7 +166,7 @@ void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
 
 void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context) {
   bind_memory(store);
-  if (on_gpu()) bind_samples(options.random.samples);
+  if (on_gpu()) bind_samples(options.random.samples, store.account());
   Execution execution(*this, options.random, context);
   profile_.assign(options.profile ? whole_.steps.size() : 0, 0.0);
   refresh_prepared(store, execution, context);
@@ -168,6 +177,7 @@ void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& 
   } else {
     run_nodes(execution, options, context);
   }
+  if (on_gpu() && options.meanwhile) options.meanwhile();
   if (on_gpu()) gpu::check(gpu::backend().wait());
   for (const Lowered::Step& look : whole_.checks) look(execution);
 }

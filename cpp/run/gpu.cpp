@@ -93,6 +93,13 @@ void* allocate(size_t bytes) {
                 std::to_string(free) + " free bytes");
 }
 
+void* allocate_pinned(size_t bytes) {
+  void* memory = nullptr;
+  check(backend().allocate_pinned(bytes, &memory));
+  if (memory) return memory;
+  fail_expected("ERR_DEVICE_MEMORY", std::to_string(bytes) + " bytes", "a block of pinned memory", "none from the system");
+}
+
 }  // namespace gpu
 
 const void* gpu_table(const char* name) {

@@ -29,6 +29,8 @@ void check(const char* failure);
 
 /// Memory of the thread's current GPU. Throws ERR_DEVICE_MEMORY, which names the bytes wanted and free.
 void* allocate(size_t bytes);
+/// Memory of the host that the GPU copies from by itself. Throws ERR_DEVICE_MEMORY.
+void* allocate_pinned(size_t bytes);
 
 }  // namespace gpu
 }  // namespace thaw

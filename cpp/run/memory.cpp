@@ -72,19 +72,32 @@ size_t whole_lines(size_t bytes) { return bytes / 64 * 64 + 64; }
 
 }  // namespace
 
-Memory::Memory(size_t bytes, std::shared_ptr<Account> account, bool zero) : account_(std::move(account)) {
+Memory::Memory(size_t bytes, std::shared_ptr<Account> account, bool zero) {
   const size_t whole = whole_lines(bytes);
   data_ = whole > bytes ? take(whole, zero) : nullptr;
   if (!data_) fail_expected("ERR_MEMORY", std::to_string(bytes) + " bytes", "a block of memory", "none from the system");
+  count_in(bytes, std::move(account));
+}
+
+void Memory::count_in(size_t bytes, std::shared_ptr<Account> account) {
   size_ = bytes;
+  account_ = std::move(account);
   if (account_) account_->add(static_cast<int64_t>(size_));
 }
 
-Memory Memory::on_gpu(size_t bytes) {
+Memory Memory::on_gpu(size_t bytes, std::shared_ptr<Account> account) {
   Memory memory;
   memory.data_ = gpu::allocate(bytes > 0 ? bytes : 1);
-  memory.size_ = bytes;
-  memory.on_gpu_ = true;
+  memory.place_ = Place::gpu;
+  memory.count_in(bytes, std::move(account));
+  return memory;
+}
+
+Memory Memory::pinned(size_t bytes, std::shared_ptr<Account> account) {
+  Memory memory;
+  memory.data_ = gpu::allocate_pinned(bytes > 0 ? bytes : 1);
+  memory.place_ = Place::pinned;
+  memory.count_in(bytes, std::move(account));
   return memory;
 }
 
@@ -100,11 +113,9 @@ void copy_out(bool gpu, void* to, const void* from, size_t bytes) {
 
 Memory::~Memory() {
   if (!data_) return;
-  if (on_gpu_) {
-    gpu::backend().release(data_);
-    return;
-  }
-  give_back(data_, whole_lines(size_));
+  if (place_ == Place::gpu) gpu::backend().release(data_);
+  else if (place_ == Place::pinned) gpu::backend().release_pinned(data_);
+  else give_back(data_, whole_lines(size_));
   if (account_) account_->add(-static_cast<int64_t>(size_));
 }
 

@@ -27,7 +27,9 @@ class Memory {
   /// Takes `bytes`, not cleared unless `zero`. Throws ERR_MEMORY where the system refuses. `account` may be null.
   explicit Memory(size_t bytes, std::shared_ptr<Account> account = nullptr, bool zero = false);
   /// The same on a GPU, the thread's current one. Throws ERR_DEVICE_MEMORY.
-  static Memory on_gpu(size_t bytes);
+  static Memory on_gpu(size_t bytes, std::shared_ptr<Account> account = nullptr);
+  /// The host's, from where a GPU copies by itself. Throws ERR_DEVICE_MEMORY.
+  static Memory pinned(size_t bytes, std::shared_ptr<Account> account = nullptr);
   ~Memory();
   Memory(Memory&& other) noexcept { swap(other); }
   Memory& operator=(Memory&& other) noexcept {
@@ -45,15 +47,16 @@ class Memory {
   T* as() const { return static_cast<T*>(data_); }
 
  private:
+  void count_in(size_t bytes, std::shared_ptr<Account> account);
   void swap(Memory& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
-    std::swap(on_gpu_, other.on_gpu_);
+    std::swap(place_, other.place_);
     std::swap(account_, other.account_);
   }
   void* data_ = nullptr;
   size_t size_ = 0;
-  bool on_gpu_ = false;
+  enum class Place : uint8_t { host, gpu, pinned } place_ = Place::host;
   std::shared_ptr<Account> account_;
 };
 

@@ -16,6 +16,7 @@
 #include "run/queue.h"
 #include "run/recording.h"
 #include "run/run.h"
+#include "run/staging.h"
 #include "session/store.h"
 
 namespace thaw {
@@ -52,18 +53,19 @@ class Plan {
   /// Its nodes as [{node, op, kernel, prepared, ms?}]; `ms` after a profiled run.
   Json describe_launches() const;
 
-  struct Binding {
-    const void* data = nullptr;  // null: no data is bound to this input
-    size_t bytes = 0;
-  };
   struct Options {
     RandomState random;
     double loss_scale = 1;
     bool profile = false;
+    int64_t staged = 0;               // the ticket of the inputs, if `stage` got them; 0: it did not
+    std::function<void()> meanwhile;  // what the host does while a GPU computes; may be empty
   };
-  /// Runs the program. `inputs` in the order of program().inputs. Afterwards `result` reads values until the next run
-  /// of any plan.
+  /// Runs the program. `inputs` in the order of program().inputs, read unless staged(options.staged). Afterwards `result`
+  /// reads values until the next run of any plan.
   void run(Store& store, const std::vector<Binding>& inputs, const Options& options, const JobContext& context);
+  /// Brings the inputs of a later run to the GPU, while another run computes there. Throws ERR_INPUT, ERR_DEVICE_MEMORY.
+  void stage(int64_t ticket, const std::vector<Binding>& inputs, const std::shared_ptr<Account>& account, int threads);
+  bool staged(int64_t ticket) const { return staging_.holds(ticket); }
   /// Where it lies: on the plan's device.
   const void* result(ValueId v) const { return pointers_[v]; }
   /// Copies bytes of it to the host.
@@ -102,8 +104,8 @@ class Plan {
   void refresh_prepared(Store& store, Run& run, const JobContext& context);
   void run_node(size_t n, Run& run, bool profile);
   void run_nodes(Run& run, const Options& options, const JobContext& context);
-  void bind_tables();
-  void bind_samples(const std::vector<int64_t>& samples);
+  void bind_tables(const std::shared_ptr<Account>& account);
+  void bind_samples(const std::vector<int64_t>& samples, const std::shared_ptr<Account>& account);
 
   const int device_;
   Lowered whole_;
@@ -123,6 +125,7 @@ class Plan {
   // On a GPU.
   Memory tables_;   // all of them, once
   Memory samples_;  // of the run
+  Staging staging_;
   std::unique_ptr<Recording> recording_;
 };
 

@@ -60,24 +60,47 @@ Plan& find_plan(Session& session, const Json& json) {
   return *it->second;
 }
 
-/// The buffers that came with the request and the rows of the cache, in the order of the plan's inputs.
-std::vector<Plan::Binding> bind_inputs(const Plan& plan, const Json& json, const Buffers& buffers,
-                                       const std::vector<Memory>& cached) {
+std::vector<std::string> input_names(const Json& json) {
+  const Json* given = json.find("inputs");
+  return given ? given->as_strings() : std::vector<std::string>();
+}
+
+/// The buffers that came with the request, from number `first` on, and the rows of the cache, in the order of the plan's
+/// inputs.
+std::vector<Binding> bind_inputs(const Plan& plan, const Json& json, const Buffers& buffers, size_t first,
+                                 const std::vector<Memory>& cached) {
   const Program& program = plan.program();
-  std::vector<std::string> names;
-  if (const Json* given = json.find("inputs")) names = given->as_strings();
-  if (names.size() > buffers.size())
-    fail_expected("ERR_INPUT", std::to_string(names.size()) + " buffers", "run", std::to_string(buffers.size()));
-  std::vector<Plan::Binding> bindings;
+  const std::vector<std::string> names = input_names(json);
+  if (first + names.size() > buffers.size())
+    fail_expected("ERR_INPUT", std::to_string(first + names.size()) + " buffers", "run", std::to_string(buffers.size()));
+  std::vector<Binding> bindings;
   for (ValueId v : program.inputs) {
-    Plan::Binding binding;
+    Binding binding;
     for (size_t i = 0; i < names.size(); ++i)
-      if (names[i] == plan.value(v).name) binding = {buffers[i].data, buffers[i].size};
+      if (names[i] == plan.value(v).name) binding = {buffers[first + i].data, buffers[first + i].size};
     for (size_t c = 0; c < cached.size(); ++c)
       if (program.cut[c] == v) binding = {cached[c].data(), physical_bytes(plan.value(v))};
     bindings.push_back(binding);
   }
   return bindings;
+}
+
+/// The rows of the cut that a request asks a cache for, by value.
+std::vector<Memory> cached_rows(Session& session, const Plan& plan, const Json& json) {
+  const Json* read = json.find("cacheRead");
+  return read ? read_cache(session, plan, *read) : std::vector<Memory>();
+}
+
+/// What `next` says of the batch after this one. The run of that batch does without it where it cannot be brought, and says
+/// what is wrong.
+void stage_next(Session& session, Plan& plan, const Json& json, const Buffers& buffers, int threads) {
+  const Json& next = json.at("next");
+  try {
+    const std::vector<Memory> cached = cached_rows(session, plan, next);
+    const std::vector<Binding> inputs = bind_inputs(plan, next, buffers, input_names(json).size(), cached);
+    plan.stage(next.at("ticket").as_int(), inputs, session.account, threads);
+  } catch (const Error&) {
+  }
 }
 
 Plan::Options read_options(const Json& json) {
@@ -87,6 +110,7 @@ Plan::Options read_options(const Json& json) {
   if (const Json* samples = json.find("samples")) options.random.samples = samples->as_ints();
   options.loss_scale = json.get("lossScale", 1.0);
   options.profile = json.get("profile", false);
+  options.staged = json.get("staged", 0);
   return options;
 }
 
@@ -147,11 +171,14 @@ Reply command_compile(Session& session, const Json& json, Buffers&, JobContext&)
 
 Reply command_run(Session& session, const Json& json, Buffers& buffers, JobContext& context) {
   Plan& plan = find_plan(session, json);
-  std::vector<Memory> cached;
-  if (const Json* read = json.find("cacheRead")) cached = read_cache(session, plan, *read);
-  plan.run(session.store, bind_inputs(plan, json, buffers, cached), read_options(json), context);
+  Plan::Options options = read_options(json);
+  if (json.find("next")) options.meanwhile = [&] { stage_next(session, plan, json, buffers, context.threads); };
+  const bool staged = plan.staged(options.staged);
+  const std::vector<Memory> cached = staged ? std::vector<Memory>() : cached_rows(session, plan, json);
+  plan.run(session.store, bind_inputs(plan, json, buffers, 0, cached), options, context);
 
   Reply reply;
+  if (staged) reply.json.set("staged", true);
   const std::vector<double> losses = plan.losses();
   check_losses(losses);
   Json loss_list = Json::array();

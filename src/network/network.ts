@@ -344,7 +344,7 @@ export class Network {
       options.shapes ?? Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
     let plan = await this.compile(mode, shapes, options);
     while (plan.released) plan = await this.compile(mode, shapes, options);
-    return this.#plans.run(plan, inputs, request, options.signal);
+    return this.#plans.run(plan, inputs, request, options);
   }
 
   /**

@@ -3,7 +3,8 @@ import type { GraphDescription } from '../graph/types.js';
 import type { NativeSession, Precision } from '../native.js';
 import type { Marks } from './freeze.js';
 import { checkedTensor } from './tensors.js';
-import type { Plan, PlanMode, Tensor, ValueDescription } from './types.js';
+import { Staging } from './staging.js';
+import type { CachedRows, NextBatch, Plan, PlanMode, Tensor, ValueDescription } from './types.js';
 
 /** Plans kept at once: a few batch sizes (the last of an epoch is short) for each mode. */
 const LIMIT = 24;
@@ -16,6 +17,8 @@ export interface RunReply {
   /** null where the update does not clip. */
   gradientNorm?: number | null;
   cached?: number;
+  /** The inputs had been brought to the GPU during the run before. */
+  staged?: true;
   updateMs?: number;
 }
 
@@ -43,6 +46,7 @@ export class PlanCache {
   readonly #entries = new Map<string, Entry>();
   readonly #graphs = new WeakMap<GraphDescription, number>();
   #nextGraph = 0;
+  readonly #staging = new Staging();
 
   constructor(
     readonly session: NativeSession,
@@ -72,17 +76,26 @@ export class PlanCache {
   async run(
     plan: Plan,
     inputs: Record<string, Tensor>,
-    request: object,
-    signal?: AbortSignal,
+    request: { cacheRead?: CachedRows },
+    { signal, next }: { signal?: AbortSignal | undefined; next?: NextBatch | undefined } = {},
   ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
     const given = plan.inputs.filter(({ name }) => inputs[name] !== undefined);
     const missing = plan.inputs.find(({ name }) => inputs[name] === undefined);
-    if (missing && !('cacheRead' in request)) {
+    if (missing && !request.cacheRead) {
       throw expected('ERR_INPUT', `a tensor [${missing.shape.join(', ')}]`, `input '${missing.name}'`, undefined);
     }
-    const tensors = given.map(({ name, dtype }) => checkedTensor(name, dtype, inputs[name]!).data);
-    const command = { ...request, plan: plan.id, inputs: given.map(({ name }) => name) };
-    const { reply, buffers } = await this.session.submit('run', command, tensors, signal ? { signal } : {});
+    const arrays = new Map(given.map(({ name, dtype }) => [name, checkedTensor(name, dtype, inputs[name]!).data]));
+    const staged = this.#staging.ticket(plan, arrays, request.cacheRead);
+    const announced = this.#staging.announce(plan, next);
+    const command = {
+      ...request,
+      plan: plan.id,
+      inputs: [...arrays.keys()],
+      ...(staged !== undefined && { staged }),
+      ...(announced && { next: announced.next }),
+    };
+    const views = [...arrays.values(), ...(announced?.arrays ?? [])];
+    const { reply, buffers } = await this.session.submit('run', command, views, signal ? { signal } : {});
     return { plan, reply: reply as RunReply, buffers };
   }
 

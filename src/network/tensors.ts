@@ -33,6 +33,10 @@ export function arrayOf(storage: string, bytes: ArrayBuffer): TypedArray {
 
 export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
+/** Is it as the core takes it, without a conversion? */
+export const isOfType = (dtype: GraphDType, { data, shape }: Tensor): boolean =>
+  data instanceof ARRAYS[STORAGE[dtype]] && data.length === elements(shape);
+
 /**
  * A user's tensor as the core takes it. Doubles become f32, and i32 and i64 each other, where `dtype` wants that.
  * @throws ERR_SHAPE, ERR_DTYPE

@@ -118,6 +118,20 @@ export interface CompileOptions {
 export interface ExecuteOptions extends CompileOptions {
   /** Shapes of the graph's inputs, where they are not those of the tensors given. */
   shapes?: Record<string, number[]>;
+  /** The batch that will be run after this one: a GPU gets it while it computes. Its data must not change until then. */
+  next?: NextBatch | undefined;
+}
+
+/** Where values lie in a feature cache: a row for each key. */
+export interface CachedRows {
+  cache: number;
+  keys: string[];
+}
+
+/** A batch that comes later, as it will be given to `execute`. */
+export interface NextBatch {
+  inputs: Record<string, Tensor>;
+  cacheRead?: CachedRows;
 }
 
 /** Random draws (dropout) depend on these and the name of the node alone. */

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Batch, Tensor } from '../data/types.js';
 import type { TypedArray } from '../network/types.js';
 import { permutation } from './random.js';
@@ -38,6 +39,8 @@ export interface EpochBatch extends Batch {
 /** A batch, with its place among those of its optimizer step. */
 export interface PlacedBatch {
   batch: EpochBatch;
+  /** The one after it. */
+  next?: EpochBatch;
   /** First or last of the batches whose gradients are summed for one update. */
   first: boolean;
   last: boolean;
@@ -54,12 +57,40 @@ export async function* placed(batches: AsyncIterable<EpochBatch>, accumulate: nu
   for await (const batch of batches) {
     if (held) {
       const last = group(batch) !== group(held);
-      yield { batch: held, first, last };
+      yield { batch: held, next: batch, first, last };
       first = last;
     }
     held = batch;
   }
   if (held) yield { batch: held, first, last: true };
+}
+
+/**
+ * Each batch with the one after it, if that has been read already: the next one is read while a batch is worked on, and nobody
+ * waits for it before.
+ */
+export async function* withNext<T>(batches: AsyncIterable<T>): AsyncGenerator<{ batch: T; next: T | undefined }> {
+  const items = batches[Symbol.asyncIterator]();
+  let arrived: T | undefined;
+  const read = async (): Promise<IteratorResult<T>> => {
+    const item = await items.next();
+    arrived = item.done ? undefined : item.value;
+    return item;
+  };
+  let reading = read();
+  try {
+    for (let item = await reading; !item.done; item = await reading) {
+      const batch = item.value;
+      arrived = undefined;
+      reading = read();
+      // Whoever asks next hears of a failure.
+      reading.catch(() => undefined);
+      await setImmediate();
+      yield { batch, next: arrived };
+    }
+  } finally {
+    await items.return?.();
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Batch } from '../data/types.js';
 import type { GraphDescription } from '../graph/types.js';
 import type { Network } from '../network/network.js';
-import type { Plan, Tensor } from '../network/types.js';
+import type { CachedRows, NextBatch, Plan, Tensor } from '../network/types.js';
 import { CacheFolder, defaultCacheFolder } from './cache-folder.js';
 import { featureKey } from './cache-key.js';
 import { targetShape } from './targets.js';
@@ -27,10 +27,10 @@ export interface CacheOptions {
   memoryBytes: number;
 }
 
-/** Where the cut's values of a batch lie. */
-interface CachedRows {
-  cache: number;
-  keys: string[];
+/** What a run may be given beside its batch: the batch that follows it, and who may cancel it. */
+interface Around {
+  next?: Batch | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** How a fit feeds the network: graph with loss, shapes of one sample's inputs, constant inputs of the loss. */
@@ -162,8 +162,11 @@ export class FeatureCache {
     return Math.floor((this.#limitBytes - this.#bytes) / this.#rowBytes);
   }
 
-  /** Computes and keeps the features of the rows that were read, as far as there is room. */
-  async fill(batch: Batch, signal: AbortSignal): Promise<void> {
+  /**
+   * Computes and keeps the features of the rows that were read, as far as there is room.
+   * @param next the batch that will be filled after it
+   */
+  async fill(batch: Batch, signal: AbortSignal, next?: Batch): Promise<void> {
     const rows = batch.read.map((row, at) => ({ at, key: batch.keys[row] ?? null }));
     const wanted = new Map<string, number>();
     for (const { at, key } of rows) if (key !== null && !this.has(key)) wanted.set(key, at);
@@ -171,7 +174,7 @@ export class FeatureCache {
     if (fresh.size === 0) return;
     const keys = [...fresh.keys()];
     const inputs = keys.length === rows.length ? batch.inputs : pickInputs(batch.inputs, [...fresh.values()]);
-    await this.#embed(inputs, keys, signal);
+    await this.#embed(inputs, keys, { signal, next });
     for (const key of keys) this.#keys.add(key);
     await this.#count();
   }
@@ -193,9 +196,9 @@ export class FeatureCache {
   }
 
   /** Sees to it that the features of every row are in the cache. The batch holds the inputs of all rows that are not kept. */
-  async ready(batch: Batch, signal?: AbortSignal): Promise<CachedRows> {
+  async ready(batch: Batch, around: Around = {}): Promise<CachedRows> {
     const places = new Map(batch.read.map((row, at) => [row, `\0${at}`]));
-    if (places.size > 0) await this.#embed(batch.inputs, [...places.values()], signal);
+    if (places.size > 0) await this.#embed(batch.inputs, [...places.values()], around);
     return { cache: this.#cache!, keys: batch.keys.map((key, row) => places.get(row) ?? key!) };
   }
 
@@ -205,18 +208,29 @@ export class FeatureCache {
     batch: Batch,
     rows: CachedRows | null,
     request: object,
-    signal?: AbortSignal,
+    { signal, next }: Around = {},
   ): Promise<PlanResult> {
-    const targets = mode === 'step' && batch.target ? { target: batch.target } : {};
-    const inputs = rows ? {} : batch.inputs;
-    const tensors = mode === 'step' ? { ...inputs, ...targets, ...this.feed.constants } : inputs;
     return runPlan(this.net, rows || mode === 'step' ? mode : 'run', {
       graph: this.feed.graph,
       shapes: this.#shapes(batch.size),
-      tensors,
+      tensors: this.#tensors(mode, batch, rows),
       request: { ...request, ...(rows && { cacheRead: rows }) },
       signal,
+      next: this.#coming(mode, next),
     });
+  }
+
+  #tensors(mode: 'step' | 'head', batch: Batch, rows: CachedRows | null): Record<string, Tensor> {
+    const targets = mode === 'step' && batch.target ? { target: batch.target } : {};
+    const inputs = rows ? {} : batch.inputs;
+    return mode === 'step' ? { ...inputs, ...targets, ...this.feed.constants } : inputs;
+  }
+
+  /** What a later batch will be run with, where that is known: its features may be still to compute. */
+  #coming(mode: 'step' | 'head', next: Batch | undefined): NextBatch | undefined {
+    if (!next || (this.#below && next.read.length > 0)) return undefined;
+    const rows = this.#below ? { cache: this.#cache!, keys: next.keys as string[] } : null;
+    return { inputs: this.#tensors(mode, next, rows), ...(rows && { cacheRead: rows }) };
   }
 
   async dispose(): Promise<void> {
@@ -225,10 +239,10 @@ export class FeatureCache {
     if (cache !== null) await this.#command({ action: 'release', cache });
   }
 
-  #embed(inputs: Record<string, Tensor>, keys: string[], signal?: AbortSignal): Promise<PlanResult> {
+  #embed(inputs: Record<string, Tensor>, keys: string[], { signal, next }: Around): Promise<PlanResult> {
     const request = { cacheWrite: { cache: this.#cache, keys }, discardOutputs: true };
-    const shapes = this.#shapes(keys.length);
-    return runPlan(this.net, 'embed', { graph: this.feed.graph, shapes, tensors: inputs, request, signal });
+    const run = { graph: this.feed.graph, shapes: this.#shapes(keys.length), tensors: inputs, request, signal };
+    return runPlan(this.net, 'embed', { ...run, next: next && { inputs: next.inputs } });
   }
 
   #shapes(rows: number): Record<string, number[]> {
@@ -251,6 +265,8 @@ interface BatchRun {
   request?: object;
   /** Reads the inputs of all its samples. */
   again: () => Promise<Batch>;
+  /** The batch that is run after it, as far as it is known. */
+  next?: Batch | undefined;
   signal?: AbortSignal;
   clock: Stopwatch;
   /** What the time above the cut counts as. */
@@ -262,10 +278,11 @@ interface BatchRun {
  * computed anew: the core says so before it has changed anything.
  */
 export async function runBatch(features: FeatureCache, batch: Batch, how: BatchRun): Promise<PlanResult> {
-  const { mode, request = {}, again, signal, clock, part } = how;
+  const { mode, request = {}, again, next, signal, clock, part } = how;
+  const around = { next, signal };
   const once = async (batch: Batch): Promise<PlanResult> => {
-    const rows = features.below ? await clock.time('features', () => features.ready(batch, signal)) : null;
-    const result = await clock.time(part, () => features.run(mode, batch, rows, request, signal));
+    const rows = features.below ? await clock.time('features', () => features.ready(batch, around)) : null;
+    const result = await clock.time(part, () => features.run(mode, batch, rows, request, around));
     clock.add('update', result.updateMs);
     clock.add(part, -result.updateMs);
     return result;

@@ -1,6 +1,6 @@
 import type { GraphDescription } from '../graph/types.js';
 import type { Network } from '../network/network.js';
-import type { PlanMode, Tensor, TypedArray } from '../network/types.js';
+import type { NextBatch, PlanMode, Tensor, TypedArray } from '../network/types.js';
 
 export interface PlanRun {
   graph: GraphDescription;
@@ -13,6 +13,8 @@ export interface PlanRun {
   /** Values wanted instead of the graph's outputs. */
   outputs?: string[];
   signal?: AbortSignal | undefined;
+  /** The batch that is run after this one, as far as it is known. */
+  next?: NextBatch | undefined;
 }
 
 export interface PlanResult {
@@ -26,8 +28,8 @@ export interface PlanResult {
 
 /** Compiles (or finds) the plan for a mode under the present marks and runs it once. */
 export async function runPlan(net: Network, mode: PlanMode, run: PlanRun): Promise<PlanResult> {
-  const { graph, shapes, tensors, request = {}, outputs: wanted, signal } = run;
-  const options = { graph, shapes, signal, ...(wanted && { outputs: wanted }) };
+  const { graph, shapes, tensors, request = {}, outputs: wanted, signal, next } = run;
+  const options = { graph, shapes, signal, next, ...(wanted && { outputs: wanted }) };
   const { reply, buffers } = await net.execute(mode, tensors, request, options);
   const outputs = reply.outputs.map(({ name, shape }, i) => ({ name, shape, data: new Float32Array(buffers[i]!) }));
   const loss = (reply.losses ?? []).reduce((sum, value, i) => sum + value * (graph.losses?.[i]?.weight ?? 1), 0);

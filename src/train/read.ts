@@ -1,5 +1,6 @@
 import { batches } from '../data/loader.js';
 import type { Batch, Dataset, SkippedFile } from '../data/types.js';
+import { withNext } from './batches.js';
 import type { Network } from '../network/network.js';
 import { FIXED } from './defaults.js';
 import type { TrainingData } from './options.js';
@@ -36,9 +37,16 @@ export async function* inferAll(
     ...(options.skipped && { onSkip: options.skipped }),
     ...(signal && { signal }),
   });
-  for await (const batch of loaded) {
+  for await (const { batch, next } of withNext(loaded)) {
     const shapes = Object.fromEntries(Object.entries(batch.inputs).map(([name, { shape }]) => [name, [...shape]]));
-    const run = { graph: net.graph, shapes, tensors: batch.inputs, signal, ...(outputs && { outputs }) };
+    const run = {
+      graph: net.graph,
+      shapes,
+      tensors: batch.inputs,
+      signal,
+      ...(outputs && { outputs }),
+      next: next && { inputs: next.inputs },
+    };
     yield { batch, result: await runPlan(net, 'run', run) };
     done += batch.size;
     progress?.(done, total);

@@ -2,7 +2,7 @@ import { pictureStore } from '../data/store.js';
 import type { ReadingWork, SkippedFile } from '../data/types.js';
 import { expected } from '../errors.js';
 import type { Network } from '../network/network.js';
-import { batchSizes, stepsPerEpoch } from './batches.js';
+import { batchSizes, stepsPerEpoch, withNext } from './batches.js';
 import { FIXED } from './defaults.js';
 import type { StartEvent } from './events.js';
 import type { FeatureCache, Feed } from './feature-cache.js';
@@ -146,8 +146,9 @@ export async function fillFeatures(
   for (const part of parts) {
     if (part.source.surveyed(part.version, features) || features.full) continue;
     let done = 0;
-    for await (const batch of clock.waiting(part.source.survey(part.version, features, control.signal))) {
-      await clock.time('features', () => features.fill(batch, control.signal));
+    const batches = withNext(part.source.survey(part.version, features, control.signal));
+    for await (const { batch, next } of clock.waiting(batches)) {
+      await clock.time('features', () => features.fill(batch, control.signal, next));
       done += batch.size;
       control.emit({ type: 'progress', task: 'features', done, total: part.source.length });
       if (features.full) break;

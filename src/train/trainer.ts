@@ -208,7 +208,7 @@ export class Trainer {
 
   /** One batch: features, then loss, gradients and, behind the last of its step, the update. */
   async #batch(place: PlacedBatch, updates: Updates, group: Group): Promise<PlanResult> {
-    const { batch, first, last } = place;
+    const { batch, next, first, last } = place;
     const { accumulate, seed } = this.settings;
     const part = first ? 'begin' : last ? 'last' : 'add';
     const update = { ...updates.at(this.#phaseStep), ...(!(first && last) && { accumulate: part }) };
@@ -221,7 +221,8 @@ export class Trainer {
       ...(accumulate > 1 && { lossScale: batch.size / rowsOfStep(this.#up, this.#state.step) }),
     };
     const again = (): Promise<Batch> => this.#up.source.again(batch, this.#version, this.#signal);
-    const run = runBatch(this.#features, batch, { mode: 'step', request, again, clock: this.#clock, part: 'step' });
+    const how = { mode: 'step', request, again, next, clock: this.#clock, part: 'step' } as const;
+    const run = runBatch(this.#features, batch, how);
     const result = await run.catch((error: unknown) => {
       const { epochs, step } = this.#state;
       const rate = updates.at(this.#phaseStep).learningRate;

@@ -1,4 +1,5 @@
 import type { Batch } from '../data/types.js';
+import { withNext } from './batches.js';
 import type { ValidationMetrics } from './events.js';
 import { runBatch } from './feature-cache.js';
 import type { FeatureCache } from './feature-cache.js';
@@ -18,9 +19,10 @@ export async function validate(
   const source = validation!;
   let done = 0;
   const batches = source.inOrder(settings.cacheBytes > 0 ? features : null, control.signal);
-  for await (const batch of clock.waiting(batches)) {
-    const again = (): Promise<Batch> => source.again(batch, 0, control.signal);
-    const run = runBatch(features, batch, { mode: 'head', again, signal: control.signal, clock, part: 'validation' });
+  const { signal } = control;
+  for await (const { batch, next } of clock.waiting(withNext(batches))) {
+    const again = (): Promise<Batch> => source.again(batch, 0, signal);
+    const run = runBatch(features, batch, { mode: 'head', again, next, signal, clock, part: 'validation' });
     sheet.add(batch, await run);
     done += batch.size;
     control.emit({ type: 'progress', task: 'validation', done, total: source.length });

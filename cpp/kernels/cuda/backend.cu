@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
@@ -21,15 +22,21 @@ namespace {
 
 constexpr int kDevices = 64;  // more than a machine has
 
+struct Streams {
+  cudaStream_t compute = nullptr, copies = nullptr;
+  cudaEvent_t fence = nullptr;
+};
+
 struct ThreadState {
-  cudaStream_t streams[kDevices] = {};
+  Streams streams[kDevices];
   cudaError_t error = cudaSuccess;  // of a launch, not yet said
   char sentence[512];
 };
 
 ThreadState& state() {
-  static thread_local ThreadState state;
-  return state;
+  // Beside the thread's own variables, for which a library that is opened late has little room. Lanes live as long as the process.
+  static thread_local ThreadState* const state = new ThreadState;
+  return *state;
 }
 
 /// Null, or "expected … for <what>, received <CUDA's words>".
@@ -81,21 +88,41 @@ const char* describe(int32_t device, GpuDescription* description) {
 
 const char* use(int32_t device) {
   if (const char* why = failure(cudaSetDevice(device), "the choice of a device")) return why;
-  cudaStream_t& stream = state().streams[device % kDevices];
-  if (stream) return nullptr;
-  return failure(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+  Streams& streams = state().streams[device % kDevices];
+  if (streams.fence) return nullptr;
+  for (cudaStream_t* stream : {&streams.compute, &streams.copies})
+    if (!*stream)
+      if (const char* why = failure(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "a stream")) return why;
+  return failure(cudaEventCreateWithFlags(&streams.fence, cudaEventDisableTiming), "an event");
 }
 
-const char* allocate(size_t bytes, void** memory) {
-  *memory = nullptr;
-  const cudaError_t error = cudaMalloc(memory, bytes);
+Streams& streams() {
+  int device = 0;
+  cudaGetDevice(&device);
+  return state().streams[device % kDevices];
+}
+
+/// Having no memory is no failure: the device is as well as before.
+const char* allocated(cudaError_t error, void** memory) {
   if (error != cudaErrorMemoryAllocation) return failure(error, "a block of memory");
-  cudaGetLastError();  // the device is as well as before
+  cudaGetLastError();
   *memory = nullptr;
   return nullptr;
 }
 
+const char* allocate(size_t bytes, void** memory) {
+  *memory = nullptr;
+  return allocated(cudaMalloc(memory, bytes), memory);
+}
+
 void release(void* memory) { cudaFree(memory); }
+
+const char* allocate_pinned(size_t bytes, void** memory) {
+  *memory = nullptr;
+  return allocated(cudaMallocHost(memory, bytes), memory);
+}
+
+void release_pinned(void* memory) { cudaFreeHost(memory); }
 
 const char* free_memory(size_t* bytes) {
   size_t total = 0;
@@ -105,8 +132,18 @@ const char* free_memory(size_t* bytes) {
 const char* wait() {
   const cudaError_t launched = state().error;
   state().error = cudaSuccess;
+  const cudaError_t copied = cudaStreamSynchronize(streams().copies);
   const cudaError_t ran = cudaStreamSynchronize(stream());
-  return failure(launched != cudaSuccess ? launched : ran, "a launch");
+  return failure(launched != cudaSuccess ? launched : ran != cudaSuccess ? ran : copied, "a launch");
+}
+
+const char* upload_beside(void* to, const void* from, size_t bytes) {
+  return failure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, streams().copies), "a copy to the device");
+}
+
+const char* fence() {
+  if (const char* why = failure(cudaEventRecord(streams().fence, stream()), "an event")) return why;
+  return failure(cudaStreamWaitEvent(streams().copies, streams().fence, 0), "an event");
 }
 
 const char* upload(void* to, const void* from, size_t bytes) {
@@ -149,18 +186,16 @@ void forget(GpuGraph* graph) { cudaGraphExecDestroy(reinterpret_cast<cudaGraphEx
 
 }  // namespace
 
-cudaStream_t stream() {
-  int device = 0;
-  cudaGetDevice(&device);
-  return state().streams[device % kDevices];
-}
+cudaStream_t stream() { return streams().compute; }
 
 void note(cudaError_t error) {
   if (error != cudaSuccess && state().error == cudaSuccess) state().error = error;
 }
 
-const GpuBackend backend = {THAW_VERSION, table, versions, count,  describe, use,          allocate,   release, free_memory,
-                            upload,       download, copy,  clear, wait,     record_begin, record_end, replay,  forget};
+const GpuBackend backend = {
+    THAW_VERSION, table,           versions,       count,  describe, use,  allocate,      release,
+    free_memory,  allocate_pinned, release_pinned, upload, download, copy, clear,         upload_beside,
+    fence,        wait,            record_begin,   record_end, replay, forget};
 
 }  // namespace cuda
 }  // namespace thaw

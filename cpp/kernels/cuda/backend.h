@@ -3,7 +3,7 @@
 // when a network is put on a GPU (run/device.cpp). Both are of one version: the core refuses another.
 //
 // Functions that can fail return null, or a sentence that is valid until the thread's next call. All work on the calling
-// thread's current device; launches and copies go to that device's one compute stream, in order.
+// thread's current device; launches and copies go to that device's one compute stream, in order, unless it says otherwise.
 #include <cstddef>
 #include <cstdint>
 
@@ -36,6 +36,9 @@ struct GpuBackend {
   const char* (*allocate)(size_t bytes, void** memory);
   void (*release)(void* memory);
   const char* (*free_memory)(size_t* bytes);
+  /// Memory of the host that the device copies from by itself; `*memory` is null where there is not so much.
+  const char* (*allocate_pinned)(size_t bytes, void** memory);
+  void (*release_pinned)(void* memory);
 
   /// Host to device. The source may change as soon as it returns.
   const char* (*upload)(void* to, const void* from, size_t bytes);
@@ -43,7 +46,11 @@ struct GpuBackend {
   const char* (*download)(void* to, const void* from, size_t bytes);
   const char* (*copy)(void* to, const void* from, size_t bytes);
   const char* (*clear)(void* to, size_t bytes);
-  /// Waits for all of the stream; says what went wrong in it.
+  /// Pinned memory to the device by a second stream, beside all launches and copies but those before the last `fence`. The
+  /// source belongs to the copy until the next `wait`.
+  const char* (*upload_beside)(void* to, const void* from, size_t bytes);
+  const char* (*fence)();
+  /// Waits for all of both streams; says what went wrong in them.
   const char* (*wait)();
 
   /// From `record_begin` to `record_end` launches are noted and not run. `*graph` belongs to the caller.
