@@ -29,10 +29,10 @@ GpuSlot gpu_slot(const OptimizerSettings& settings, const ParameterSlot& slot) {
 
 }  // namespace
 
-char* GpuOptimizer::room(Memory& memory, size_t bytes) {
+char* GpuOptimizer::room(Memory& memory, size_t bytes) const {
   if (memory.empty() || memory.size() < bytes) {
     memory = Memory();
-    memory = Memory::on_gpu(bytes);
+    memory = Memory::on_gpu(bytes, account_);
   }
   return memory.as<char>();
 }

@@ -11,6 +11,7 @@ namespace thaw {
 
 class GpuOptimizer {
  public:
+  explicit GpuOptimizer(std::shared_ptr<Account> account = nullptr) : account_(std::move(account)) {}
   /// Row gradients become dense ones.
   void densify(std::vector<ParameterSlot>& slots);
   /// sums[i] = or += slot i's gradient, dense.
@@ -23,8 +24,9 @@ class GpuOptimizer {
   /// The slots as kernels read them, in `table_`.
   GpuSlots upload(const OptimizerSettings& settings, const std::vector<ParameterSlot>& slots);
   /// Makes the block that large; it may lie elsewhere then.
-  static char* room(Memory& memory, size_t bytes);
+  char* room(Memory& memory, size_t bytes) const;
 
+  std::shared_ptr<Account> account_;
   Memory table_, sums_;
   std::map<std::string, Memory> dense_;  // by parameter: where its rows were summed
   bool clipped_ = false;

@@ -48,7 +48,7 @@ Reply command_device(Session& session, const Json& request, Buffers&, JobContext
   if (device == session.device) return reply;
   session.plans.clear();
   session.prepared.reset();
-  session.gpu_optimizer = GpuOptimizer();
+  session.gpu_optimizer = GpuOptimizer(session.account);
   if (session.device != kHost) {
     gpu::use(session.device);
     session.store.leave_gpu();

@@ -53,7 +53,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::shared_ptr<PreparedCache> prepared;
   std::map<int64_t, FeatureCache> caches;
   int device = kHost;  // where its plans run
-  GpuOptimizer gpu_optimizer;
+  GpuOptimizer gpu_optimizer{account};
   int64_t next_id = 1;  // for plans and caches
 
   /// The cache of that number. Throws ERR_CACHE.

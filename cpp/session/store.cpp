@@ -163,7 +163,7 @@ uint64_t Store::version(std::string_view name) {
 void* Store::on_gpu(Tensor& tensor) {
   if (!tensor.on_gpu.empty() && tensor.gpu_version == tensor.version) return tensor.on_gpu.data();
   const size_t bytes = static_cast<size_t>(tensor.count()) * dtype_size(compute_dtype(tensor.dtype));
-  if (tensor.on_gpu.empty() || tensor.on_gpu.size() != bytes) tensor.on_gpu = Memory::on_gpu(bytes);
+  if (tensor.on_gpu.empty() || tensor.on_gpu.size() != bytes) tensor.on_gpu = Memory::on_gpu(bytes, account_);
   copy_in(true, tensor.on_gpu.data(), compute(tensor), bytes);
   tensor.gpu_version = tensor.version;
   return tensor.on_gpu.data();

@@ -160,7 +160,7 @@ export class Network {
     return { graph: this.#graphVersion, marks: this.#marks.version };
   }
 
-  /** Bytes of native memory held for weights, plans and caches. */
+  /** Bytes of native memory held for weights, plans and caches, that of a GPU with it. */
   get bytes(): number {
     return this.#disposed ? 0 : this.session.bytes;
   }

@@ -169,4 +169,17 @@ describe.runIf(process.platform === 'linux')('batches on their way to a GPU', { 
     await scores(a, { inputs: b });
     expect(await scores(b)).toEqual({ ...wanted, staged: undefined });
   });
+
+  it('count as memory of the network, which gets it back', async () => {
+    using net = await perceptron('cuda');
+    await net.forward({ x: wave(8) });
+    const before = net.bytes;
+    await net.execute('run', { x: wave(8) }, {}, { next: { inputs: { x: wave(8, 3) } } });
+    const batch = Math.ceil((8 * COLUMNS * 4) / 64) * 64;
+    expect(net.bytes - before).toBe(2 * batch);
+    using here = await perceptron('cpu');
+    expect(before).toBeGreaterThanOrEqual(here.bytes + 4 * (COLUMNS * 40 + 40 + 40 * CLASSES + CLASSES));
+    await net.to('cpu');
+    expect(net.bytes).toBeLessThan(before);
+  });
 });
