@@ -132,9 +132,11 @@ void Plan::stage(int64_t ticket, const std::vector<Binding>& inputs, const std::
 
 void Plan::run_node(size_t n, Run& run, bool profile) {
   const auto begin = std::chrono::steady_clock::now();
+  const auto time = static_cast<int32_t>(2 * n);
+  if (profile && on_gpu()) gpu::check(gpu::backend().note_time(time));
   for (const Lowered::Step& step : whole_.steps[n]) step(run);
-  if (profile && on_gpu()) gpu::check(gpu::backend().wait());
-  if (profile) profile_[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (profile && on_gpu()) gpu::check(gpu::backend().note_time(time + 1));
+  else if (profile) profile_[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void Plan::refresh_prepared(Store& store, Run& run, const JobContext& context) {
@@ -179,7 +181,16 @@ void Plan::run(Store& store, const std::vector<Binding>& inputs, const Options& 
   }
   if (on_gpu() && options.meanwhile) options.meanwhile();
   if (on_gpu()) gpu::check(gpu::backend().wait());
+  if (on_gpu() && options.profile) read_times();
   for (const Lowered::Step& look : whole_.checks) look(execution);
+}
+
+void Plan::read_times() {
+  for (size_t n = 0; n < profile_.size(); ++n) {
+    float ms = 0;
+    if (!program().prepared[n]) gpu::check(gpu::backend().between(static_cast<int32_t>(2 * n), static_cast<int32_t>(2 * n + 1), &ms));
+    profile_[n] = ms;
+  }
 }
 
 void Plan::run_nodes(Run& run, const Options& options, const JobContext& context) {

@@ -104,6 +104,7 @@ class Plan {
   void refresh_prepared(Store& store, Run& run, const JobContext& context);
   void run_node(size_t n, Run& run, bool profile);
   void run_nodes(Run& run, const Options& options, const JobContext& context);
+  void read_times();
   void bind_tables(const std::shared_ptr<Account>& account);
   void bind_samples(const std::vector<int64_t>& samples, const std::shared_ptr<Account>& account);
 

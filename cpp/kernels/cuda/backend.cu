@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
+#include <vector>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
@@ -25,6 +26,7 @@ constexpr int kDevices = 64;  // more than a machine has
 struct Streams {
   cudaStream_t compute = nullptr, copies = nullptr;
   cudaEvent_t fence = nullptr;
+  std::vector<cudaEvent_t> times;
 };
 
 struct ThreadState {
@@ -163,6 +165,18 @@ const char* copy(void* to, const void* from, size_t bytes) {
 
 const char* clear(void* to, size_t bytes) { return failure(cudaMemsetAsync(to, 0, bytes, stream()), "clearing memory"); }
 
+const char* note_time(int32_t index) {
+  std::vector<cudaEvent_t>& times = streams().times;
+  if (times.size() <= static_cast<size_t>(index)) times.resize(static_cast<size_t>(index) + 1);
+  if (!times[index])
+    if (const char* why = failure(cudaEventCreate(&times[index]), "an event")) return why;
+  return failure(cudaEventRecord(times[index], stream()), "an event");
+}
+
+const char* between(int32_t from, int32_t to, float* milliseconds) {
+  return failure(cudaEventElapsedTime(milliseconds, streams().times[from], streams().times[to]), "a time");
+}
+
 const char* record_begin() {
   return failure(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "the begin of a graph");
 }
@@ -195,7 +209,7 @@ void note(cudaError_t error) {
 const GpuBackend backend = {
     THAW_VERSION, table,           versions,       count,  describe, use,  allocate,      release,
     free_memory,  allocate_pinned, release_pinned, upload, download, copy, clear,         upload_beside,
-    fence,        wait,            record_begin,   record_end, replay, forget};
+    fence,        wait,            note_time,      between, record_begin, record_end, replay,     forget};
 
 }  // namespace cuda
 }  // namespace thaw

@@ -53,6 +53,10 @@ struct GpuBackend {
   /// Waits for all of both streams; says what went wrong in them.
   const char* (*wait)();
 
+  /// Notes when the compute stream comes here, as time `index`; after `wait`, the milliseconds between two of them.
+  const char* (*note_time)(int32_t index);
+  const char* (*between)(int32_t from, int32_t to, float* milliseconds);
+
   /// From `record_begin` to `record_end` launches are noted and not run. `*graph` belongs to the caller.
   const char* (*record_begin)();
   const char* (*record_end)(GpuGraph** graph);
