@@ -96,6 +96,11 @@ function* corners([length, ...shape], [chunk, ...chunks]) {
 }
 
 const methods = {
+  /** Throws Missing. */
+  async load() {
+    await (loaded ??= library());
+  },
+
   /** @param {{ file: number, bytes: Uint8Array }} request */
   async open({ file, bytes }) {
     const { h5, FS } = await (loaded ??= library());

@@ -13,6 +13,8 @@ const MAX_READ = 2 ** 31;
 const MAX_RATIO = 1032;
 /** Bytes of data sets for one of the file's that are believed unseen: what is packed no tighter, and links to the same. */
 const BELIEVED = 2;
+/** Milliseconds that reading a file may take, and more for each of its bytes: some hundred times what sound ones take. */
+const MAX_TIME = { file: 4000, byte: 1 / 4096 };
 const MAX_LINKS = 200_000;
 const MAX_DEPTH = 64;
 
@@ -44,17 +46,18 @@ export class Hdf5File {
     private readonly size: number,
     private readonly thread: Hdf5Thread,
     private readonly file: number,
+    private readonly release: () => void,
   ) {}
 
   /** `bytes` are the file's from now on. Throws ERR_HDF5_MISSING, ERR_HDF5. */
   static async open(path: string, bytes: Buffer): Promise<Hdf5File> {
-    const { thread, file } = Hdf5Thread.acquire();
-    const open = new Hdf5File(path, bytes.length, thread, file);
+    const { thread, file, release } = await Hdf5Thread.acquire(MAX_TIME.file + bytes.length * MAX_TIME.byte);
+    const open = new Hdf5File(path, bytes.length, thread, file, release);
     try {
       await open.#call('open', { bytes: owned(bytes) });
       return open;
     } catch (error) {
-      thread.release();
+      release();
       throw error;
     }
   }
@@ -66,7 +69,7 @@ export class Hdf5File {
   async close(): Promise<void> {
     // Of a thread that has ended nothing is left to close.
     await this.thread.call('close', { file: this.file }).catch(() => undefined);
-    this.thread.release();
+    this.release();
   }
 
   /** Text or list of texts; undefined where there is none. Long lists are cut into name0, name1, … by Keras. */
