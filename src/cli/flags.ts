@@ -51,6 +51,14 @@ export const COMMON_FLAGS: readonly Flag[] = [
   { name: 'help', kind: 'switch', text: 'Show this help.' },
 ];
 
+/** Of commands that take a network of any file. */
+export const INPUT_SIZE: Flag = {
+  name: 'input-size',
+  kind: 'text',
+  value: 'HxW',
+  text: "Height and width of the pictures, or one number, where the network's file leaves them open and depends on them.",
+};
+
 export type Values = Record<string, string | boolean | string[] | undefined>;
 
 export interface Arguments {
@@ -120,6 +128,15 @@ export function engine(values: Values): Engine {
   const precision = choice(values, 'precision', ['auto', 'fp32', 'bf16']);
   const device = deviceOf(text(values, 'device'));
   return { ...(threads !== undefined && { threads }), ...(precision && { precision }), ...(device && { device }) };
+}
+
+/** `--input-size` as an option of `load`. */
+export function inputSize(values: Values): { inputSize?: [number, number] } {
+  const given = text(values, INPUT_SIZE.name);
+  if (given === undefined) return {};
+  const [, height, width = height] = /^([1-9]\d{0,6})(?:x([1-9]\d{0,6}))?$/.exec(given) ?? [];
+  if (!height) throw new UsageError(`expected a number of pixels or HxW for --input-size, received '${given}'`);
+  return { inputSize: [Number(height), Number(width)] };
 }
 
 export interface Engine {

@@ -3,13 +3,13 @@ import type { RangeFile } from './file.js';
 import { readKerasZip } from './keras-zip.js';
 import { readNpz } from './npz.js';
 import { readTorchZip } from './torch-zip.js';
-import type { Checkpoint } from './types.js';
+import type { Checkpoint, OpenOptions } from './types.js';
 import { firstName, readDirectory } from './zip.js';
 
 /** Throws what the readers of the three throw. */
-export async function readArchive(file: RangeFile): Promise<Checkpoint> {
+export async function readArchive(file: RangeFile, options: OpenOptions): Promise<Checkpoint> {
   const members = await readDirectory(file, codeOf(await firstName(file)));
-  if (members.has(CONFIG) && members.has(WEIGHTS)) return readKerasZip(file, members);
+  if (members.has(CONFIG) && members.has(WEIGHTS)) return readKerasZip(file, members, options);
   const names = [...members.keys()];
   if (names.length > 0 && names.every((name) => name.endsWith('.npy'))) return readNpz(file, members);
   return readTorchZip(file, members);

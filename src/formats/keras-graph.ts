@@ -27,9 +27,11 @@ export interface KerasOptions {
   version?: string | undefined;
   /** How pictures come in, where it is known. */
   mode?: KerasMode | undefined;
+  /** Height and width of the pictures, where the model leaves them open. */
+  inputSize?: readonly [number, number] | undefined;
 }
 
-/** Throws ERR_KERAS for what is no model, ERR_KERAS_LAYER for a layer that thaw has not. */
+/** Throws ERR_KERAS for what is no model, ERR_KERAS_LAYER for a layer that thaw has not, ERR_INPUT_SIZE. */
 export function translate(model: KerasModel, weights: KerasWeights, options: KerasOptions = {}): KerasGraph {
   const walk = new Walk(weights, model, options);
   const outputs = walk.model(model, [], []);
@@ -49,11 +51,12 @@ class Walk {
   readonly all: Translation;
   preprocessing: Preprocessing | undefined;
   readonly #mode: KerasMode | undefined;
+  readonly #size: readonly number[];
   /** Values that pictures come in by, untouched. */
   readonly #raw = new Set<string>();
   #inputs = 0;
 
-  constructor(weights: KerasWeights, model: KerasModel, { version = '2', mode }: KerasOptions) {
+  constructor(weights: KerasWeights, model: KerasModel, { version = '2', mode, inputSize }: KerasOptions) {
     this.all = {
       g: new GraphBuilder(),
       weights,
@@ -62,6 +65,7 @@ class Walk {
       channelsFirst: channelsFirst(model),
       kerasMajor: Number.parseInt(version, 10) || 2,
     };
+    this.#size = inputSize ?? [];
     this.#mode = mode ?? publishedMode(model.name);
   }
 
@@ -95,7 +99,8 @@ class Walk {
 
   #input(layer: KerasLayer): KerasValue {
     const context = this.#context(layer, []);
-    const shape = inputShape(layer.config, this.all.channelsFirst, context.where);
+    const said = inputShape(layer.config, this.all.channelsFirst, context.where);
+    const shape = said.length === 3 ? said.map((size, i) => size ?? this.#size[i] ?? null) : said;
     const symbols = ['H', 'W'];
     const sizes = shape.length === 3 ? [shape[2]!, shape[0]!, shape[1]!] : shape;
     if (shape.length === 3 && sizes[0] === null) throw context.unsupported('a picture of any number of channels');

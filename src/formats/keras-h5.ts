@@ -12,24 +12,24 @@ import { translate } from './keras-graph.js';
 import { knownModel } from './keras-known.js';
 import type { KerasMode } from './keras-preprocessing.js';
 import type { StoredTensor } from './layout.js';
-import { withoutNetwork, type Checkpoint, type TensorEntry } from './types.js';
+import { withoutNetwork, type Checkpoint, type OpenOptions, type TensorEntry } from './types.js';
 
 const SIGNATURE = Buffer.from('\x89HDF\r\n\x1a\n', 'latin1');
 
 export const isHdf5 = (head: Buffer): boolean => head.subarray(0, 8).equals(SIGNATURE);
 
 /** Throws ERR_HDF5, ERR_HDF5_MISSING, ERR_KERAS. */
-export async function readKerasH5(file: RangeFile): Promise<Checkpoint> {
+export async function readKerasH5(file: RangeFile, options: OpenOptions = {}): Promise<Checkpoint> {
   Hdf5File.checkSize(file.path, file.size);
   const h5 = await Hdf5File.open(file.path, await file.read(0, file.size, 'weights'));
   try {
-    return await readOpen(h5);
+    return await readOpen(h5, options);
   } finally {
     await h5.close();
   }
 }
 
-async function readOpen(h5: Hdf5File): Promise<Checkpoint> {
+async function readOpen(h5: Hdf5File, { inputSize }: OpenOptions): Promise<Checkpoint> {
   const root = (await h5.has('model_weights')) ? 'model_weights' : '';
   const weights = await readLayers(h5, root);
   const config = (await h5.texts('', 'model_config'))?.[0];
@@ -38,7 +38,16 @@ async function readOpen(h5: Hdf5File): Promise<Checkpoint> {
   const notes = known ? [`the file has weights only; names and shapes are those of ${known.model.name}`] : [];
   const make = (): KerasModel | undefined =>
     config === undefined ? known?.model : parseModel(parseJson(config, h5.path), `'${h5.path}'`);
-  return kerasResult({ path: h5.path, format: 'keras-h5', weights, make, version, mode: known?.mode, notes });
+  return kerasResult({
+    path: h5.path,
+    format: 'keras-h5',
+    weights,
+    make,
+    version,
+    mode: known?.mode,
+    inputSize,
+    notes,
+  });
 }
 
 export function parseJson(text: string, path: string): unknown {
@@ -64,17 +73,18 @@ interface Parts {
   make: () => KerasModel | undefined;
   version?: string | undefined;
   mode?: KerasMode | undefined;
+  inputSize: OpenOptions['inputSize'];
   notes: string[];
 }
 
 /** A graph with its weights; what cannot be translated keeps its tensors, and the error for whoever loads it. */
-export function kerasResult({ path, format, weights, make, version, mode, notes }: Parts): Checkpoint {
+export function kerasResult({ path, format, weights, make, notes, ...options }: Parts): Checkpoint {
   const raw = weights.raw();
   const checkpoint: Checkpoint = { path, format, tensors: raw, metadata: {}, aliases: new Map() };
   try {
     const model = make();
     if (!model) return checkpoint;
-    const { graph, tensors, preprocessing, notes: more } = translate(model, weights, { version, mode });
+    const { graph, tensors, preprocessing, notes: more } = translate(model, weights, options);
     for (const name of weights.unread()) tensors.set(name, raw.get(name)!);
     const network = { name: model.name, graph, tensors, ...(preprocessing && { preprocessing }) };
     const named = { ...checkpoint, tensors, metadata: { name: model.name } };

@@ -49,11 +49,6 @@ function activated(c: LayerContext, x: KerasValue): KerasValue {
   return activation(c, x, c.config.activation, `${c.name}.activation`);
 }
 
-function checkWindow(c: LayerContext, { assumed }: Window): void {
-  if (assumed)
-    c.note("TensorFlow's 'same' padding is that of pictures whose sizes are multiples of the network's stride");
-}
-
 const conv2d: LayerRule = (c, [x]) => {
   const { config, where } = c;
   const [h, w, channels] = picture(x!, where);
@@ -62,7 +57,6 @@ const conv2d: LayerRule = (c, [x]) => {
   if (channels % groups !== 0 || filters % groups !== 0)
     throw c.unsupported(`${groups} groups of ${channels} channels`);
   const window = windowOf([h, w], pair(config, 'kernel_size', [1, 1], where), config, where);
-  checkWindow(c, window);
   const shape = [...window.kernel, channels / groups, filters];
   const weight = c.parameter('weight', 'kernel', shape, [3, 2, 0, 1]);
   const value = c.g.conv2d(c.name, x!.value, { weight, bias: c.bias(filters), groups, ...geometry(window) });
@@ -76,7 +70,6 @@ const depthwiseConv2d: LayerRule = (c, [x]) => {
   const [h, w, channels] = picture(x!, where);
   const multiplier = config.depth_multiplier === undefined ? 1 : size(config, 'depth_multiplier', where);
   const window = windowOf([h, w], pair(config, 'kernel_size', [1, 1], where), config, where);
-  checkWindow(c, window);
   const out = channels * multiplier;
   const weight = depthwiseWeight(c, 'weight', window, channels, multiplier);
   const value = c.g.conv2d(c.name, x!.value, { weight, bias: c.bias(out), groups: channels, ...geometry(window) });
@@ -95,7 +88,6 @@ const separableConv2d: LayerRule = (c, [x]) => {
   const filters = size(config, 'filters', where);
   const multiplier = config.depth_multiplier === undefined ? 1 : size(config, 'depth_multiplier', where);
   const window = windowOf([h, w], pair(config, 'kernel_size', [1, 1], where), config, where);
-  checkWindow(c, window);
   const depth = depthwiseWeight(c, 'depthwise.weight', window, channels, multiplier);
   const between = c.g.conv2d(`${c.name}.depthwise`, x!.value, { weight: depth, groups: channels, ...geometry(window) });
   const shape = [1, 1, channels * multiplier, filters];

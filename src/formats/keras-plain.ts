@@ -8,9 +8,7 @@ function pool(kind: 'maxPool' | 'averagePool'): LayerRule {
   return (c, [x]) => {
     const [h, w, channels] = picture(x!, c.where);
     const kernel = pair(c.config, 'pool_size', [2, 2], c.where);
-    const { stride, padding, out, assumed } = windowOf([h, w], kernel, c.config, c.where, kernel);
-    if (assumed)
-      c.note("TensorFlow's 'same' padding is that of pictures whose sizes are multiples of the network's stride");
+    const { stride, padding, out } = windowOf([h, w], kernel, c.config, c.where, kernel);
     // TensorFlow's averages leave padding out.
     const value = c.g[kind](c.name, x!.value, { kernel, stride, padding, countIncludePad: false });
     return { value, shape: [...out, channels] };

@@ -1,4 +1,5 @@
 /** Keras' shapes and windows: sizes without the batch, pictures as [height, width, channels]; null: not known. */
+import { inputSizeUnknown, paddingDepends } from './input-size.js';
 import { isObject, kerasFault, type Json } from './keras-config.js';
 
 export type Size = number | null;
@@ -16,8 +17,6 @@ export interface Window {
   /** Top, left, bottom, right. */
   padding: [number, number, number, number];
   out: [Size, Size];
-  /** The padding is right for sizes that are multiples of the stride only. */
-  assumed: boolean;
 }
 
 const MAX_SIZE = 2 ** 31;
@@ -60,14 +59,16 @@ export function windowOf(
   if (padding !== 'same' && padding !== 'valid')
     throw kerasFault("padding 'same' or 'valid'", where, String(config.padding).slice(0, 80));
   const axis = padding === 'same' ? same : valid;
-  const [rows, columns] = [axis(h, kernel[0], stride[0], dilation[0]), axis(w, kernel[1], stride[1], dilation[1])];
+  const [rows, columns] = [0, 1].map((i) => axis([h, w][i]!, kernel[i]!, stride[i]!, dilation[i]!, where)) as [
+    Axis,
+    Axis,
+  ];
   return {
     kernel,
     stride,
     dilation,
     padding: [rows.before, columns.before, rows.after, columns.after],
     out: [rows.out, columns.out],
-    assumed: rows.assumed || columns.assumed,
   };
 }
 
@@ -75,23 +76,23 @@ interface Axis {
   before: number;
   after: number;
   out: Size;
-  assumed: boolean;
 }
 
-/** Outputs = ceil(size / stride); of an odd number of missing pixels the last side gets one more. */
-function same(length: Size, kernel: number, stride: number, dilation: number): Axis {
+/** Outputs = ceil(size / stride); of an odd number of missing pixels the last side gets one more. Throws ERR_INPUT_SIZE. */
+function same(length: Size, kernel: number, stride: number, dilation: number, where: string): Axis {
   const reach = (kernel - 1) * dilation + 1;
+  if (length === null && paddingDepends(reach, stride)) throw inputSizeUnknown(where);
   const out = length === null ? null : Math.ceil(length / stride);
-  const missing = length === null ? reach - stride : (out! - 1) * stride + reach - length;
+  const missing = length === null ? reach - 1 : (out! - 1) * stride + reach - length;
   const total = Math.max(missing, 0);
   const before = Math.floor(total / 2);
-  return { before, after: total - before, out, assumed: length === null && stride > 1 };
+  return { before, after: total - before, out };
 }
 
 function valid(length: Size, kernel: number, stride: number, dilation: number): Axis {
   const reach = (kernel - 1) * dilation + 1;
   const out = length === null ? null : Math.floor((length - reach) / stride) + 1;
-  return { before: 0, after: 0, out, assumed: false };
+  return { before: 0, after: 0, out };
 }
 
 /** The three sizes of a picture. */

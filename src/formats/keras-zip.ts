@@ -7,14 +7,18 @@ import { Hdf5File } from './hdf5.js';
 import { isObject, parseModel, type KerasModel } from './keras-config.js';
 import { kerasResult, parseJson, type ReadableWeights } from './keras-h5.js';
 import type { StoredTensor } from './layout.js';
-import type { Checkpoint, TensorEntry } from './types.js';
+import type { Checkpoint, OpenOptions, TensorEntry } from './types.js';
 import { memberBytes } from './unzip.js';
 import type { ZipMember } from './zip.js';
 
 const MAX_JSON = 1 << 28;
 
 /** Throws ERR_KERAS, ERR_HDF5, ERR_HDF5_MISSING. */
-export async function readKerasZip(file: RangeFile, members: Map<string, ZipMember>): Promise<Checkpoint> {
+export async function readKerasZip(
+  file: RangeFile,
+  members: Map<string, ZipMember>,
+  { inputSize }: OpenOptions,
+): Promise<Checkpoint> {
   const text = async (name: string): Promise<string | undefined> => {
     const member = members.get(name);
     return member && (await memberBytes(file, member, 'ERR_KERAS', MAX_JSON)).toString('utf8');
@@ -29,7 +33,15 @@ export async function readKerasZip(file: RangeFile, members: Map<string, ZipMemb
     const stored = new Map<string, StoredTensor>();
     for (const path of await h5.datasets('')) stored.set(path, await h5.tensor(path));
     const found = new VariableWeights(stored, model);
-    return kerasResult({ path: file.path, format: 'keras-zip', weights: found, make: () => model, version, notes: [] });
+    return kerasResult({
+      path: file.path,
+      format: 'keras-zip',
+      weights: found,
+      make: () => model,
+      version,
+      inputSize,
+      notes: [],
+    });
   } finally {
     await h5.close();
   }

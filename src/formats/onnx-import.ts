@@ -13,7 +13,7 @@ import { RULES } from './onnx-rules.js';
 import type { Dim } from './onnx-shape.js';
 import { ELEMENT_BYTES, elements } from './types.js';
 import { withoutSoftmax } from './scores.js';
-import type { FileNetwork, TensorEntry } from './types.js';
+import type { FileNetwork, OpenOptions, TensorEntry } from './types.js';
 
 /** The opsets whose operators are read. Newer files are tried: most operators stay as they are. */
 const OLDEST = 7;
@@ -38,9 +38,12 @@ export interface Computed {
 
 export type Value = Known | Computed;
 
-/** @throws ERR_ONNX, ERR_ONNX_OPERATOR */
-export function importOnnx(model: OnnxModel): FileNetwork {
-  return new Importer(model).run();
+/**
+ * @param inputSize height and width of the pictures, where the file leaves them open
+ * @throws ERR_ONNX, ERR_ONNX_OPERATOR, ERR_INPUT_SIZE
+ */
+export function importOnnx(model: OnnxModel, inputSize: OpenOptions['inputSize']): FileNetwork {
+  return new Importer(model, inputSize).run();
 }
 
 export class Importer {
@@ -50,6 +53,8 @@ export class Importer {
   readonly values = new Map<string, Value>();
   /** The batch that the file was made for, where it names one: inputs of thaw's take any. */
   batch: number | undefined;
+  /** An input leaves the size of pictures open. */
+  open = false;
   #fresh = 0;
   /** Names given, and the number that the next of that name gets. */
   readonly #taken = new Map<string, number>();
@@ -58,7 +63,10 @@ export class Importer {
   readonly #readers = new Map<string, OnnxNode[]>();
   readonly #done = new Set<OnnxNode>();
 
-  constructor(readonly model: OnnxModel) {}
+  constructor(
+    readonly model: OnnxModel,
+    readonly inputSize: OpenOptions['inputSize'],
+  ) {}
 
   run(): FileNetwork {
     const { model } = this;
@@ -112,6 +120,9 @@ export class Importer {
     const dims = shape.map((size, i): Dim => {
       if (i === 0) return 'N';
       if (typeof size === 'number' && size > 0) return size;
+      const given = shape.length === 4 && i > 1 ? this.inputSize?.[i - 2] : undefined;
+      if (given !== undefined) return given;
+      this.open ||= i > 1;
       return (typeof size === 'string' && /^\w+$/.test(size) && size !== 'N' && size) || this.unknown();
     });
     if (typeof shape[0] === 'number' && shape[0] > 0) this.batch = shape[0];
@@ -223,15 +234,18 @@ export class Call {
     return this.importer.model.opset;
   }
 
+  get where(): string {
+    return `node '${this.node.name || this.node.outputs[0]}' of '${this.importer.model.path}'`;
+  }
+
   /** ERR_ONNX_OPERATOR. */
   lacking(why: string): ThawError {
-    const { op, domain, name, outputs } = this.node;
-    const where = `node '${name || outputs[0]}' of '${this.importer.model.path}'`;
+    const { op, domain } = this.node;
     const full = domain === '' || domain === 'ai.onnx' ? op : `${domain}.${op}`;
     return fault(
       'ERR_ONNX_OPERATOR',
       'an operator that thaw has',
-      where,
+      this.where,
       `${full} (opset ${this.opset})${why && `: ${why}`}`,
     );
   }

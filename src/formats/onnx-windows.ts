@@ -1,4 +1,5 @@
 /** Windows of convolutions and pools: ONNX's attributes as thaw's, and output sizes. */
+import { inputSizeUnknown, paddingDepends } from './input-size.js';
 import type { Call } from './onnx-import.js';
 import type { Dim } from './onnx-shape.js';
 
@@ -34,7 +35,8 @@ function samePadding(call: Call, x: readonly Dim[], { kernel, stride, dilation }
   const sides = [0, 1].map((axis) => {
     const [size, step] = [x[axis + 2]!, stride[axis]!];
     const reach = (kernel[axis]! - 1) * dilation[axis]! + 1;
-    if (typeof size !== 'number' && step !== 1) throw call.lacking('auto_pad SAME for a picture of any size');
+    if (typeof size !== 'number' && paddingDepends(reach, step))
+      throw call.importer.open ? inputSizeUnknown(call.where) : call.lacking('auto_pad SAME for a picture of any size');
     const total = typeof size === 'number' ? (Math.ceil(size / step) - 1) * step + reach - size : reach - 1;
     const [less, more] = [Math.floor(Math.max(0, total) / 2), Math.ceil(Math.max(0, total) / 2)];
     return auto === 'SAME_LOWER' ? [more, less] : [less, more];

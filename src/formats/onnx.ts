@@ -9,7 +9,7 @@ import type { OnnxAttribute, OnnxConstant, OnnxInput, OnnxModel, OnnxNode } from
 import { readTensor } from './onnx-tensor.js';
 import { ProtoFile } from './protobuf.js';
 import type { Field } from './protobuf.js';
-import type { Checkpoint, TensorEntry } from './types.js';
+import type { Checkpoint, OpenOptions, TensorEntry } from './types.js';
 
 /** Numbers of one attribute. */
 const MAX_NUMBERS = 1 << 20;
@@ -25,9 +25,9 @@ export function isOnnx(head: Buffer): boolean {
 /**
  * Throws ERR_ONNX for a damaged file, ERR_ONNX_EXTERNAL for external data that is too short, ERR_PATH_OUTSIDE for such
  * outside of the model's folder, ERR_FILE_NOT_FOUND, ERR_FILE_TRUNCATED. Operators are not looked at until `network` is
- * called (ERR_ONNX_OPERATOR).
+ * called (ERR_ONNX_OPERATOR, ERR_INPUT_SIZE).
  */
-export async function readOnnx(file: RangeFile): Promise<Checkpoint> {
+export async function readOnnx(file: RangeFile, { inputSize }: OpenOptions = {}): Promise<Checkpoint> {
   const model = await readModel(new ProtoFile(file, 'ERR_ONNX'));
   const tensors = [...model.constants].map(([name, { entry }]): [string, TensorEntry] => [name, entry]);
   return {
@@ -37,7 +37,7 @@ export async function readOnnx(file: RangeFile): Promise<Checkpoint> {
     metadata: model.metadata,
     aliases: new Map(),
     nodes: model.nodes.map(({ name, op, inputs, outputs }) => ({ name, op, inputs, outputs })),
-    network: () => importOnnx(model),
+    network: () => importOnnx(model, inputSize),
   };
 }
 

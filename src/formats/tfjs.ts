@@ -58,7 +58,8 @@ export async function readTfjs(file: RangeFile, options: OpenOptions = {}): Prom
   try {
     const model = known?.model ?? parseModel(described, `'${file.path}'`);
     const version = typeof topology?.keras_version === 'string' ? topology.keras_version : undefined;
-    const { graph, tensors, preprocessing, notes: more } = translate(model, weights, { version, mode: known?.mode });
+    const settings = { version, mode: known?.mode, inputSize: options.inputSize };
+    const { graph, tensors, preprocessing, notes: more } = translate(model, weights, settings);
     for (const name of weights.unread()) tensors.set(name, raw.get(name)!);
     const named = { ...checkpoint, tensors, metadata: { ...metadata, name: model.name } };
     const network = { name: model.name, graph, tensors, ...(preprocessing && { preprocessing }) };

@@ -85,6 +85,8 @@ export interface OpenOptions {
   signal?: AbortSignal | undefined;
   /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
   weights?: string | undefined;
+  /** Keras, TensorFlow.js, ONNX: height and width of the pictures, where the file leaves them open. */
+  inputSize?: readonly [number, number] | undefined;
 }
 
 /** A file whose network has no graph here: `error` is for whoever loads it, not for whoever looks at it. */

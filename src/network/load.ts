@@ -1,6 +1,7 @@
 import { expected } from '../errors.js';
 import { openCheckpoint } from '../formats/checkpoint.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
+import { fault } from '../formats/fault.js';
 import type { GraphDescription } from '../graph/types.js';
 import { isHubName } from '../hub/name.js';
 import { respelled } from '../zoo/index.js';
@@ -34,6 +35,11 @@ export interface LoadOptions extends NetworkOptions {
   drop?: NamePattern;
   /** Darknet: the file of weights, where it does not lie beside the .cfg under the same name. */
   weights?: string;
+  /**
+   * Height and width of the pictures (one number: both), for a file that brings its graph, leaves them open and depends on
+   * them by TensorFlow's `same` padding: without it that is ERR_INPUT_SIZE. The network takes no other size then.
+   */
+  inputSize?: number | readonly [number, number];
   /** Called as files are fetched and weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
@@ -45,15 +51,17 @@ export interface LoadOptions extends NetworkOptions {
  * silence: see `loadReport` and `drop`.
  * @param file a path, or a model of the hub: `hf:ORG/NAME`, with `@REVISION` and `/FILE` where wanted. A path never uses the
  *   network; for a model of the hub see `pull`. Its `config.json`, if timm's, says architecture, preprocessing and labels.
- * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_ABORTED, those of
- *   the file's format, and for a model of the hub those of `pull` and ERR_HUB_CONFIG
+ * @throws ERR_LOAD_MISMATCH, ERR_UNKNOWN_ARCHITECTURE, ERR_FORMAT_VERSION, ERR_LABELS, ERR_CHANNELS, ERR_INPUT_SIZE,
+ *   ERR_ABORTED, those of the file's format, and for a model of the hub those of `pull` and ERR_HUB_CONFIG
  */
 export async function load(file: string, options: LoadOptions = {}): Promise<Network> {
   checkPath(file);
   checkOptions(options);
   checkAborted(options.signal);
   const located = await locate(file, options);
-  return loadOpened(await openCheckpoint(located.path, options), located, options);
+  const { signal, weights } = options;
+  const checkpoint = await openCheckpoint(located.path, { signal, weights, inputSize: sidesOf(options) });
+  return loadOpened(checkpoint, located, options);
 }
 
 /** As `load`, of a file that was located and opened before. */
@@ -62,6 +70,7 @@ export async function loadOpened(opened: Checkpoint, located: Located, options: 
   const own = architecture === undefined ? checkpoint.network?.() : undefined;
   const found = own ? fromFile(checkpoint, own) : designOf(checkpoint, architecture, options.labels?.length, norm);
   const design = configured(found, located);
+  checkInputSize(design, checkpoint.path, options);
   const matching = matchTensors(own ? { ...checkpoint, tensors: own.tensors } : checkpoint, design.graph, {
     prefix: design.prefix,
     optional: design.optional,
@@ -107,6 +116,28 @@ function noteChange(report: LoadReport, { weight, graph, note }: ChannelChange):
     1,
   );
   report.mismatched.push({ name: weight, expected: tensorOf(graph, weight).shape, received: read!.received!, note });
+}
+
+/** `inputSize` as two sides. Throws ERR_OPTION. */
+export function sidesOf({ inputSize }: LoadOptions): readonly [number, number] | undefined {
+  if (inputSize === undefined) return undefined;
+  const sides = typeof inputSize === 'number' ? [inputSize, inputSize] : inputSize;
+  const right = (side: unknown): boolean => Number.isSafeInteger(side) && (side as number) >= 1;
+  if (Array.isArray(sides) && sides.length === 2 && sides.every(right)) return sides as [number, number];
+  throw expected('ERR_OPTION', 'a whole number of pixels, or height and width', 'inputSize', inputSize);
+}
+
+function checkInputSize({ graph }: Design, path: string, options: LoadOptions): void {
+  const sides = sidesOf(options);
+  const shape = graph.inputs[0]?.shape ?? [];
+  if (!sides || (shape.length === 4 && sides.every((side, i) => side === shape[i + 2]))) return;
+  const bound = shape.slice(2).every((side) => typeof side === 'number') ? `${shape.slice(2).join(' x ')}` : 'any size';
+  throw fault(
+    'ERR_INPUT_SIZE',
+    `pictures of ${bound}, which its network takes,`,
+    `'${path}'`,
+    `inputSize ${sides.join(' x ')}`,
+  );
 }
 
 function checkPath(file: unknown): asserts file is string {

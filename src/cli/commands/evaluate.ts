@@ -1,7 +1,7 @@
 import { imageFolder } from '../../data/folder.js';
 import { formatMetrics } from '../../train/format.js';
 import { evaluate as runEvaluate } from '../../train/evaluate.js';
-import { choice, engine, flag, number, text, UsageError } from '../flags.js';
+import { choice, engine, flag, INPUT_SIZE, inputSize, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
@@ -21,6 +21,7 @@ export const evaluate: CliCommand = {
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Pictures at a time. Default 32.' },
       { name: 'strict', kind: 'switch', text: 'Stop at the first file that cannot be read.' },
+      INPUT_SIZE,
     ],
     examples: [
       'thaw evaluate vegetables.safetensors photos',
@@ -32,7 +33,11 @@ export const evaluate: CliCommand = {
     const [model, dir, ...more] = operands;
     if (!model || !dir || more.length > 0) throw new UsageError('expected MODEL and DIR');
     const labels = readLabels(text(values, 'labels'));
-    const net = await loadNetwork(model, context, { ...(labels && { labels }), ...engine(values) });
+    const net = await loadNetwork(model, context, {
+      ...(labels && { labels }),
+      ...inputSize(values),
+      ...engine(values),
+    });
     try {
       const strict = flag(values, 'strict') ?? false;
       const known = net.head.kind === 'regression' ? {} : { labels: net.labels };

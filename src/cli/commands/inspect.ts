@@ -7,7 +7,7 @@ import type { LoadOptions } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
-import { engine, flag, number, UsageError } from '../flags.js';
+import { engine, flag, INPUT_SIZE, inputSize, number, UsageError } from '../flags.js';
 import { sayDevice } from '../load.js';
 import type { Output } from '../output.js';
 import type { CliCommand } from './command.js';
@@ -21,6 +21,7 @@ const NO_NETWORK = new Set([
   'ERR_DARKNET_LAYER',
   'ERR_ONNX_OPERATOR',
   'ERR_ONNX',
+  'ERR_INPUT_SIZE',
 ]);
 
 export const inspect: CliCommand = {
@@ -36,6 +37,7 @@ export const inspect: CliCommand = {
         text: 'Show how a prediction is computed: precision, kernels, and why not others.',
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
+      INPUT_SIZE,
     ],
     examples: [
       'thaw inspect squeezenet1_1.pth',
@@ -47,8 +49,8 @@ export const inspect: CliCommand = {
     const [file, ...more] = operands;
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
     const located = await locate(file, { signal, onProgress: output.loading });
-    const checkpoint = await openCheckpoint(located.path, { signal });
-    const options = { signal, ...engine(values) };
+    const options = { signal, ...inputSize(values), ...engine(values) };
+    const checkpoint = await openCheckpoint(located.path, options);
     const net = flag(values, 'tensors') ? null : await networkOf(checkpoint, located, options, output);
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
     try {

@@ -1,6 +1,6 @@
 import { predict as runPredict } from '../../train/predict.js';
 import { textTable } from '../../report/text.js';
-import { engine, number, text, UsageError } from '../flags.js';
+import { engine, INPUT_SIZE, inputSize, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
@@ -18,6 +18,7 @@ export const predict: CliCommand = {
         value: 'LIST',
         text: "Names of the outputs, in place of the model's own: 'a,b,c' or a file with one a line.",
       },
+      INPUT_SIZE,
     ],
     examples: [
       'thaw predict vegetables.safetensors new.jpg',
@@ -32,7 +33,11 @@ export const predict: CliCommand = {
     const top = number(values, 'top');
     if (top !== undefined && !(Number.isInteger(top) && top >= 1))
       throw new UsageError(`expected a whole number, 1 or more, for --top, received ${top}`);
-    const net = await loadNetwork(model, context, { ...(labels && { labels }), ...engine(values) });
+    const net = await loadNetwork(model, context, {
+      ...(labels && { labels }),
+      ...inputSize(values),
+      ...engine(values),
+    });
     try {
       const results = await runPredict(net, pictures, { signal, ...(top !== undefined && { top }) });
       const predictions = pictures.map((file, i) =>

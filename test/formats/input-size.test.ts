@@ -1,0 +1,155 @@
+/** TensorFlow's `same` padding where a file leaves the size of pictures open: the user is asked. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { create, load } from '../../src/index.js';
+import type { LoadOptions } from '../../src/index.js';
+import { json, thaw } from '../cli/thaw.js';
+import { temporaryFolder } from '../python.js';
+import { writeModel } from './onnx-models.js';
+
+const folder = temporaryFolder();
+afterAll(folder.remove);
+
+const KERNEL = Float32Array.from({ length: 9 }, (_, i) => (i % 5) - 1.5);
+const picture = (height: number, width: number): Float32Array =>
+  Float32Array.from({ length: height * width }, (_, i) => Math.sin(i * 1.3));
+
+interface Convolution {
+  kernel: number;
+  stride: number;
+}
+
+/** One convolution of pictures of one channel, as a layers model of TensorFlow.js. */
+function model(name: string, sizes: (number | null)[], { kernel, stride }: Convolution): string {
+  const config = {
+    name: 'conv',
+    filters: 1,
+    kernel_size: [kernel, kernel],
+    strides: [stride, stride],
+    use_bias: false,
+  };
+  const first = { ...config, padding: 'same', batch_input_shape: [null, ...sizes, 1] };
+  const layers = [{ class_name: 'Conv2D', config: first }];
+  const topology = { model_config: { class_name: 'Sequential', config: { name, layers } } };
+  const weights = [{ name: 'conv/kernel', shape: [kernel, kernel, 1, 1], dtype: 'float32' }];
+  const to = path.join(folder.path, name);
+  mkdirSync(to, { recursive: true });
+  writeFileSync(path.join(to, 'w.bin'), Buffer.from(KERNEL.buffer, 0, 4 * kernel * kernel));
+  const manifest = [{ paths: ['w.bin'], weights }];
+  writeFileSync(path.join(to, 'model.json'), JSON.stringify({ modelTopology: topology, weightsManifest: manifest }));
+  return path.join(to, 'model.json');
+}
+
+/** By TensorFlow's definition: ceil(size / stride) windows, what is missing shared out, the odd one below and right. */
+function reference(height: number, width: number, { kernel, stride }: Convolution): number[] {
+  const x = picture(height, width);
+  const before = (size: number): number =>
+    Math.floor(Math.max(0, (Math.ceil(size / stride) - 1) * stride + kernel - size) / 2);
+  const found: number[] = [];
+  for (let r = 0; r < Math.ceil(height / stride); r++)
+    for (let c = 0; c < Math.ceil(width / stride); c++) {
+      let sum = 0;
+      for (let i = 0; i < kernel; i++)
+        for (let j = 0; j < kernel; j++) {
+          const [y, z] = [r * stride + i - before(height), c * stride + j - before(width)];
+          if (y >= 0 && z >= 0 && y < height && z < width) sum += x[y * width + z]! * KERNEL[i * kernel + j]!;
+        }
+      found.push(sum);
+    }
+  return found;
+}
+
+async function scores(file: string, height: number, width: number, options: LoadOptions = {}): Promise<number[]> {
+  using net = await load(file, options);
+  const input = { data: picture(height, width), shape: [1, 1, height, width] };
+  return [...(Object.values(await net.forward(input))[0]!.data as Float32Array)];
+}
+
+function expectClose(found: number[], wanted: number[]): void {
+  expect(found.length).toBe(wanted.length);
+  wanted.forEach((value, i) => expect(found[i]).toBeCloseTo(value, 4));
+}
+
+const open = (): string => model('open', [null, null], { kernel: 3, stride: 2 });
+
+describe('the size of pictures that a file leaves open', () => {
+  it('is asked for where a stride makes the padding depend on it', async () => {
+    const question = { code: 'ERR_INPUT_SIZE', message: expect.stringMatching(/inputSize.*layer 'conv'/) as string };
+    await expect(load(open())).rejects.toMatchObject(question);
+    const half = model('half', [6, null], { kernel: 3, stride: 2 });
+    await expect(load(half)).rejects.toMatchObject(question);
+  });
+
+  it.each([
+    [5, 7],
+    [6, 8],
+    [5, 8],
+    [6, 7],
+  ])('is taken from the answer: %i x %i', async (height, width) => {
+    const found = await scores(open(), height, width, { inputSize: [height, width] });
+    expectClose(found, reference(height, width, { kernel: 3, stride: 2 }));
+  });
+
+  it.each([
+    { kernel: 3, stride: 1 },
+    { kernel: 1, stride: 2 },
+  ])('is not asked for where all sizes have the same padding: %o', async (convolution) => {
+    const file = model('any', [null, null], convolution);
+    for (const [height, width] of [
+      [5, 7],
+      [6, 8],
+    ] as const)
+      // prettier-ignore
+      expectClose(await scores(file, height, width), reference(height, width, convolution));
+  });
+
+  it('binds the network to it: another size is an error, not another padding', async () => {
+    using net = await load(open(), { inputSize: 6 });
+    expect(net.input).toEqual({ channels: 1, height: 6, width: 6 });
+    await expect(net.forward({ data: picture(5, 5), shape: [1, 1, 5, 5] })).rejects.toMatchObject({
+      code: 'ERR_SHAPE',
+    });
+  });
+
+  it('may not be another than the file says, nor given to a network of any size', async () => {
+    const fixed = model('fixed', [6, 6], { kernel: 3, stride: 2 });
+    expectClose(await scores(fixed, 6, 6, { inputSize: 6 }), reference(6, 6, { kernel: 3, stride: 2 }));
+    await expect(load(fixed, { inputSize: 5 })).rejects.toMatchObject({ code: 'ERR_INPUT_SIZE' });
+    using net = await create('squeezenet1_1', { classes: 2 });
+    const saved = path.join(folder.path, 'squeezenet.safetensors');
+    await net.save(saved);
+    await expect(load(saved, { inputSize: 224 })).rejects.toMatchObject({ code: 'ERR_INPUT_SIZE' });
+    for (const inputSize of [0, 1.5, [3], 'large'] as never[])
+      await expect(load(fixed, { inputSize })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+  });
+
+  it('is asked for in ONNX by auto_pad, and stays as the answer says when it is saved', async () => {
+    const attributes = { kernel_shape: [3, 3], strides: [2, 2], auto_pad: 'SAME_UPPER' };
+    const nodes = [{ op: 'MaxPool', name: 'pool', inputs: ['x'], outputs: ['y'], attributes }];
+    const file = writeModel('same.onnx', { nodes, input: ['N', 1, 'height', 'width'], output: 'y' });
+    const question = { code: 'ERR_INPUT_SIZE', message: expect.stringMatching(/inputSize.*node 'pool'/) as string };
+    await expect(load(file)).rejects.toMatchObject(question);
+    using net = await load(file, { inputSize: [5, 4] });
+    const saved = path.join(folder.path, 'same.safetensors');
+    await net.save(saved);
+    // Two pixels missing above and below, one to the right.
+    const x = picture(5, 4);
+    const at = (y: number, z: number): number => (y < 0 || y > 4 || z > 3 ? -Infinity : x[y * 4 + z]!);
+    const wanted = [-1, 1, 3].flatMap((y) =>
+      [0, 2].map((z) => Math.max(...[0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => at(y + i, z + j))))),
+    );
+    expectClose(await scores(file, 5, 4, { inputSize: [5, 4] }), wanted);
+    expectClose(await scores(saved, 5, 4), wanted);
+  });
+
+  it('is --input-size on the command line; inspect lists the file without it', async () => {
+    const asked = await thaw(['inspect', open()]);
+    expect(asked.code).toBe(0);
+    expect(asked.error).toMatch(/inputSize/);
+    expect(asked.out).toMatch(/conv\/kernel/);
+    const shown = await json(['inspect', open(), '--input-size', '5x7']);
+    expect(shown.summary.rows[0].shape).toEqual([1, 1, 3, 4]);
+    expect((await thaw(['inspect', open(), '--input-size', 'large'])).code).toBe(2);
+  });
+});
