@@ -1,6 +1,8 @@
 /** Flags: one table a command. Help, parsing and the test that compares them with the options of `fit` read these tables. */
 import { parseArgs } from 'node:util';
 import { isDeviceRequest } from '../network/device-name.js';
+import { PREPROCESSING_MODES } from '../network/preprocessing.js';
+import type { PreprocessingMode } from '../network/preprocessing.js';
 import type { DeviceRequest } from '../network/device-name.js';
 
 export type FlagKind = 'text' | 'number' | 'switch' | 'list';
@@ -51,13 +53,21 @@ export const COMMON_FLAGS: readonly Flag[] = [
   { name: 'help', kind: 'switch', text: 'Show this help.' },
 ];
 
-/** Of commands that take a network of any file. */
-export const INPUT_SIZE: Flag = {
+const PREPROCESSING: Flag = {
+  name: 'preprocessing',
+  kind: 'text',
+  value: 'MODE',
+  text: "How pictures become the network's input, where its file does not say or says it wrongly: torch (ImageNet's mean and deviation), tf (values -1 to 1) or raw (0 to 255).",
+};
+const INPUT_SIZE: Flag = {
   name: 'input-size',
   kind: 'text',
   value: 'HxW',
   text: "Height and width of the pictures, or one number, where the network's file leaves them open and depends on them.",
 };
+
+/** Of commands that take a network of any file: what files may leave open. */
+export const ANSWERS: readonly Flag[] = [PREPROCESSING, INPUT_SIZE];
 
 export type Values = Record<string, string | boolean | string[] | undefined>;
 
@@ -130,8 +140,18 @@ export function engine(values: Values): Engine {
   return { ...(threads !== undefined && { threads }), ...(precision && { precision }), ...(device && { device }) };
 }
 
-/** `--input-size` as an option of `load`. */
-export function inputSize(values: Values): { inputSize?: [number, number] } {
+/** What files leave open, as options of `load`. */
+export function answers(values: Values): Answers {
+  const preprocessing = choice(values, PREPROCESSING.name, PREPROCESSING_MODES);
+  return { ...inputSize(values), ...(preprocessing && { preprocessing }) };
+}
+
+export interface Answers {
+  inputSize?: [number, number];
+  preprocessing?: PreprocessingMode;
+}
+
+function inputSize(values: Values): Answers {
   const given = text(values, INPUT_SIZE.name);
   if (given === undefined) return {};
   const [, height, width = height] = /^([1-9]\d{0,6})(?:x([1-9]\d{0,6}))?$/.exec(given) ?? [];

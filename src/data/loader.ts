@@ -231,8 +231,8 @@ class Loader {
     throw new ThawError(
       'ERR_PREPROCESSING_UNKNOWN',
       'expected preprocessing for pictures, received a network whose file does not say how pictures become its input; give ' +
-        'load(file, { preprocessing: { resize, crop, interpolation, mean, std, channels } }), mean and std on values 0..1: ' +
-        '0.5 and 0.5 for -1..1 (tf), 0 and 1 for 0..1, 0 and 1/255 for 0..255 (raw)',
+        "load(file, { preprocessing }): 'torch' (ImageNet's mean and deviation), 'tf' (-1..1), 'raw' (0..255), or an object of " +
+        'resize, crop, interpolation, mean, std (on values 0..1) and channels; on the command line --preprocessing torch, tf or raw',
     );
   }
 

@@ -1,20 +1,24 @@
 import { expected } from '../errors.js';
 import { createSession } from '../native.js';
 import type { NativeSession, Precision } from '../native.js';
-import type { Preprocessing } from '../zoo/index.js';
 import { checkLabels } from './checks.js';
 import type { Design } from './design.js';
 import { checkDevice, checkInstalled } from './device.js';
 import type { DeviceRequest } from './device.js';
 import { Network } from './network.js';
+import { givenPreprocessing } from './preprocessing.js';
+import type { GivenPreprocessing } from './preprocessing.js';
 import type { LoadReport } from './report.js';
 
 /** What all ways to a network share. */
 export interface NetworkOptions {
   /** Names of the outputs in order. Default: those of the file, else indices. */
   labels?: readonly string[] | undefined;
-  /** Overrides what is said here of the file's or the architecture's preprocessing. */
-  preprocessing?: Partial<Omit<Preprocessing, 'source'>>;
+  /**
+   * Overrides what is said here of the file's or the architecture's preprocessing. 'torch' (ImageNet's mean and deviation),
+   * 'tf' (values -1 … 1) or 'raw' (0 … 255): the numbers of that convention, at the network's own size or 224.
+   */
+  preprocessing?: GivenPreprocessing;
   /**
    * Where the network computes: 'cpu' (default), 'cuda' (the first GPU), 'cuda:1', … or 'auto' (a GPU where one can be used, else
    * the processor; `net.deviceReport` says which). See `Network.to`.
@@ -55,9 +59,9 @@ export async function assemble(
   report: LoadReport,
   fill: (net: Network, session: NativeSession) => Promise<void>,
 ): Promise<Network> {
-  const { marks, preprocessing, labels, prefix: _prefix, optional: _optional, ...rest } = design;
+  const { marks, preprocessing: _preprocessing, labels, prefix: _prefix, optional: _optional, ...rest } = design;
   const given = options.labels && checkLabels(options.labels, design.head.outputs);
-  const preprocessed = givenPreprocessing(preprocessing, options.preprocessing);
+  const preprocessed = givenPreprocessing(design, options.preprocessing);
   const session = createSession({ threads: options.threads });
   const net = new Network({
     ...rest,
@@ -79,23 +83,4 @@ export async function assemble(
     net.dispose();
     throw error;
   }
-}
-
-function givenPreprocessing(usual: Preprocessing | null, given: NetworkOptions['preprocessing']): Preprocessing | null {
-  if (!given) return usual;
-  const merged = { ...usual, ...given, source: 'given' } as Preprocessing;
-  const { resize, crop, interpolation, mean, std, channels } = merged;
-  const missing = Object.entries({ resize, crop, interpolation, mean, std, channels }).find(
-    ([, value]) => value === undefined,
-  );
-  if (missing) throw expected('ERR_OPTION', `preprocessing with ${missing[0]}`, 'a network without one', given);
-  if (mean.length !== channels || std.length !== channels) {
-    throw expected(
-      'ERR_OPTION',
-      `${channels} numbers, one for each channel`,
-      'mean and std of preprocessing',
-      `${mean.length} and ${std.length}`,
-    );
-  }
-  return merged;
 }

@@ -1,7 +1,7 @@
 import { imageFolder } from '../../data/folder.js';
 import { formatMetrics } from '../../train/format.js';
 import { evaluate as runEvaluate } from '../../train/evaluate.js';
-import { choice, engine, flag, INPUT_SIZE, inputSize, number, text, UsageError } from '../flags.js';
+import { ANSWERS, answers, choice, engine, flag, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
@@ -21,7 +21,7 @@ export const evaluate: CliCommand = {
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Pictures at a time. Default 32.' },
       { name: 'strict', kind: 'switch', text: 'Stop at the first file that cannot be read.' },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw evaluate vegetables.safetensors photos',
@@ -35,7 +35,7 @@ export const evaluate: CliCommand = {
     const labels = readLabels(text(values, 'labels'));
     const net = await loadNetwork(model, context, {
       ...(labels && { labels }),
-      ...inputSize(values),
+      ...answers(values),
       ...engine(values),
     });
     try {

@@ -1,6 +1,6 @@
 import { exportOnnx } from '../../network/export-onnx.js';
 import { exportTfjs } from '../../network/export-tfjs.js';
-import { INPUT_SIZE, inputSize, UsageError } from '../flags.js';
+import { ANSWERS, answers, UsageError } from '../flags.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
@@ -16,7 +16,7 @@ export const exportCommand: CliCommand = {
         value: 'FORMAT',
         text: "'onnx' or 'tfjs'. Default: 'onnx', for which OUT must end in .onnx.",
       },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw export vegetables.safetensors vegetables.onnx',
@@ -32,7 +32,7 @@ export const exportCommand: CliCommand = {
       throw new UsageError(`expected onnx or tfjs for --format, received '${String(format)}'`);
     if (format === 'onnx' && !out.endsWith('.onnx'))
       throw new UsageError(`expected a name that ends in .onnx for OUT, received '${out}'`);
-    const net = await loadNetwork(model, context, inputSize(values));
+    const net = await loadNetwork(model, context, answers(values));
     try {
       const { bytes } = await (format === 'onnx' ? exportOnnx : exportTfjs)(net, out, { signal });
       output.result({ out, bytes }, `Wrote '${out}', ${(bytes / 1e6).toFixed(1)} MB.`);

@@ -1,6 +1,6 @@
 import { writeFile, rename } from 'node:fs/promises';
 import { features as runFeatures } from '../../train/features.js';
-import { engine, INPUT_SIZE, inputSize, text, UsageError } from '../flags.js';
+import { ANSWERS, answers, engine, text, UsageError } from '../flags.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
 
@@ -22,7 +22,7 @@ export const features: CliCommand = {
         value: 'FILE',
         text: 'Write JSON lines {file, features} there instead of printing them.',
       },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw features squeezenet1_1.pth a.jpg b.jpg --json',
@@ -33,7 +33,7 @@ export const features: CliCommand = {
     const { output, signal } = context;
     const [model, ...pictures] = operands;
     if (!model || pictures.length === 0) throw new UsageError('expected MODEL and at least one PICTURE');
-    const net = await loadNetwork(model, context, { ...inputSize(values), ...engine(values) });
+    const net = await loadNetwork(model, context, { ...answers(values), ...engine(values) });
     try {
       const layer = text(values, 'layer');
       const { data, shape } = await runFeatures(net, pictures, { signal, ...(layer !== undefined && { layer }) });

@@ -14,7 +14,7 @@ import type { FitOptions } from '../../train/options.js';
 import type { FitRun } from '../../train/run.js';
 import { formatTimes } from '../../train/times.js';
 import { FINE_TUNE_FLAGS, FIT_FLAGS, fineTuneOptions, fitOptions, refuseFineTuneFlags } from '../fit-flags.js';
-import { choice, engine, flag, INPUT_SIZE, inputSize, list, number, required, text, UsageError } from '../flags.js';
+import { ANSWERS, answers, choice, engine, flag, list, number, required, text, UsageError } from '../flags.js';
 import type { Arguments, Values } from '../flags.js';
 import { readLabels } from '../labels.js';
 import { loadNetwork } from '../load.js';
@@ -74,7 +74,7 @@ export const fit: CliCommand = {
       ...FIT_FLAGS,
       ...FINE_TUNE_FLAGS,
       { name: 'profile', kind: 'switch', text: 'Print where the time went, and what training waited for.' },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw fit photos --base squeezenet1_1.pth --out vegetables.safetensors',
@@ -139,7 +139,7 @@ async function run(args: Arguments, context: Context): Promise<number | void> {
   const data = await readData(job, args.values, context);
   const net = await loadNetwork(job.base, context, {
     seed: job.seed,
-    ...inputSize(args.values),
+    ...answers(args.values),
     ...engine(args.values),
   });
   try {

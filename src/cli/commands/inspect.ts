@@ -7,7 +7,7 @@ import type { LoadOptions } from '../../network/load.js';
 import type { Network } from '../../network/network.js';
 import { textTable } from '../../report/text.js';
 import { ThawError } from '../../errors.js';
-import { engine, flag, INPUT_SIZE, inputSize, number, UsageError } from '../flags.js';
+import { ANSWERS, answers, engine, flag, number, UsageError } from '../flags.js';
 import { sayDevice } from '../load.js';
 import type { Output } from '../output.js';
 import type { CliCommand } from './command.js';
@@ -37,7 +37,7 @@ export const inspect: CliCommand = {
         text: 'Show how a prediction is computed: precision, kernels, and why not others.',
       },
       { name: 'batch', kind: 'number', value: 'N', text: 'Batch that shapes and memory are shown for. Default 1.' },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw inspect squeezenet1_1.pth',
@@ -49,7 +49,7 @@ export const inspect: CliCommand = {
     const [file, ...more] = operands;
     if (!file || more.length > 0) throw new UsageError('expected one FILE');
     const located = await locate(file, { signal, onProgress: output.loading });
-    const options = { signal, ...inputSize(values), ...engine(values) };
+    const options = { signal, ...answers(values), ...engine(values) };
     const checkpoint = await openCheckpoint(located.path, options);
     const net = flag(values, 'tensors') ? null : await networkOf(checkpoint, located, options, output);
     if (!net) return output.result(describeFile(checkpoint), tensorTable(checkpoint));
@@ -155,7 +155,7 @@ function networkText(net: Network, checkpoint: Checkpoint): string {
     `labels         ${net.labelsSource === 'index' ? 'none in the file: a label is its index' : shortList(net.labels)}`,
     p
       ? `preprocessing  resize ${size(p.resize)}, crop ${size(p.crop)}, ${p.interpolation}, mean ${p.mean.join(' ')}, std ${p.std.join(' ')} (${p.source})`
-      : 'preprocessing  none: not a network for pictures',
+      : `preprocessing  ${net.graph.inputs[0]?.shape.length === 4 ? 'not said by the file: give --preprocessing' : 'none: not a network for pictures'}`,
     `weights        ${net.loadReport}`,
   ];
   return lines.join('\n');

@@ -1,6 +1,6 @@
 import { predict as runPredict } from '../../train/predict.js';
 import { textTable } from '../../report/text.js';
-import { engine, INPUT_SIZE, inputSize, number, text, UsageError } from '../flags.js';
+import { ANSWERS, answers, engine, number, text, UsageError } from '../flags.js';
 import { readLabels } from '../labels.js';
 import { loadNetwork } from '../load.js';
 import type { CliCommand } from './command.js';
@@ -18,7 +18,7 @@ export const predict: CliCommand = {
         value: 'LIST',
         text: "Names of the outputs, in place of the model's own: 'a,b,c' or a file with one a line.",
       },
-      INPUT_SIZE,
+      ...ANSWERS,
     ],
     examples: [
       'thaw predict vegetables.safetensors new.jpg',
@@ -35,7 +35,7 @@ export const predict: CliCommand = {
       throw new UsageError(`expected a whole number, 1 or more, for --top, received ${top}`);
     const net = await loadNetwork(model, context, {
       ...(labels && { labels }),
-      ...inputSize(values),
+      ...answers(values),
       ...engine(values),
     });
     try {

@@ -1,6 +1,7 @@
-/** TensorFlow's `same` padding where a file leaves the size of pictures open: the user is asked. */
+/** What files leave open, the size of pictures for TensorFlow's `same` padding and how pictures come in: the user is asked. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { create, load } from '../../src/index.js';
 import type { LoadOptions } from '../../src/index.js';
@@ -151,5 +152,51 @@ describe('the size of pictures that a file leaves open', () => {
     const shown = await json(['inspect', open(), '--input-size', '5x7']);
     expect(shown.summary.rows[0].shape).toEqual([1, 1, 3, 4]);
     expect((await thaw(['inspect', open(), '--input-size', 'large'])).code).toBe(2);
+  });
+});
+
+describe('how pictures come in, where the file does not say', () => {
+  const convention = (mean: number[], std: number[]) => ({ mean, std, resize: 224, crop: 224, source: 'given' });
+  const bare = (channels: number): string => {
+    const nodes = [
+      { op: 'GlobalAveragePool', inputs: ['x'], outputs: ['p'] },
+      { op: 'Flatten', inputs: ['p'], outputs: ['f'] },
+      { op: 'Gemm', name: 'fc', inputs: ['f', 'w'], outputs: ['y'] },
+    ];
+    const w = {
+      name: 'w',
+      shape: [channels, 2],
+      values: Array.from({ length: channels * 2 }, (_, i) => (i % 2) * 2 - 1),
+    };
+    return writeModel(`bare${channels}.onnx`, { nodes, tensors: [w], input: ['N', channels, 'h', 'w'], output: 'y' });
+  };
+
+  it.each([
+    ['torch', [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]],
+    ['tf', [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]],
+    ['raw', [0, 0, 0], [1 / 255, 1 / 255, 1 / 255]],
+  ] as const)('is %s by name', async (preprocessing, mean, std) => {
+    using net = await load(bare(3), { preprocessing });
+    expect(net.preprocessing).toMatchObject(convention([...mean], [...std]));
+    using sized = await load(bare(3), { preprocessing, inputSize: 96 });
+    expect(sized.preprocessing).toMatchObject({ resize: 96, crop: 96 });
+    using known = await create('inception_v3', { preprocessing, classes: 2 });
+    expect(known.preprocessing).toMatchObject({ mean, std, resize: 342, crop: 299 });
+  });
+
+  it('is no convention of another name, nor of pictures without colours', async () => {
+    await expect(load(bare(3), { preprocessing: 'caffe' as never })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+    await expect(load(bare(1), { preprocessing: 'tf' })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+  });
+
+  it('is --preprocessing on the command line, which the question names', async () => {
+    const picture = path.join(folder.path, 'white.png');
+    await sharp({ create: { width: 8, height: 8, channels: 3, background: 'white' } }).toFile(picture);
+    const asked = await thaw(['predict', bare(3), picture]);
+    expect(asked.code).toBe(1);
+    expect(asked.error).toMatch(/--preprocessing torch/);
+    // White is 255 in each of three channels: scores -765 and 765.
+    const { predictions } = await json(['predict', bare(3), picture, '--preprocessing', 'raw']);
+    expect(predictions[0].labels[0]).toMatchObject({ index: 1, probability: 1 });
   });
 });

@@ -1,0 +1,56 @@
+/** How pictures come into a network: as its file says, as the caller says, or by the name of a convention. */
+import { expected } from '../errors.js';
+import { preprocessingOf } from '../formats/keras-preprocessing.js';
+import type { Preprocessing } from '../zoo/index.js';
+import type { Design } from './design.js';
+
+/** Conventions: values -1 … 1, ImageNet's mean and deviation on 0 … 1, and 0 … 255. */
+export const PREPROCESSING_MODES = ['tf', 'torch', 'raw'] as const;
+
+/** Name of a convention, for a network of three channels. */
+export type PreprocessingMode = (typeof PREPROCESSING_MODES)[number];
+
+/** Fields in place of the file's or the architecture's, or a convention. */
+export type GivenPreprocessing = Partial<Omit<Preprocessing, 'source'>> | PreprocessingMode;
+
+/** Side of pictures where nothing says one. */
+const USUAL_SIDE = 224;
+
+/** Throws ERR_OPTION. */
+export function givenPreprocessing(design: Design, given: GivenPreprocessing | undefined): Preprocessing | null {
+  const usual = design.preprocessing;
+  if (given === undefined) return usual;
+  const fields = typeof given === 'string' ? fieldsOf(given, design) : given;
+  const merged = { ...usual, ...fields, source: 'given' } as Preprocessing;
+  const { resize, crop, interpolation, mean, std, channels } = merged;
+  const missing = Object.entries({ resize, crop, interpolation, mean, std, channels }).find(
+    ([, value]) => value === undefined,
+  );
+  if (missing) throw expected('ERR_OPTION', `preprocessing with ${missing[0]}`, 'a network without one', given);
+  if (mean.length !== channels || std.length !== channels) {
+    throw expected(
+      'ERR_OPTION',
+      `${channels} numbers, one for each channel`,
+      'mean and std of preprocessing',
+      `${mean.length} and ${std.length}`,
+    );
+  }
+  return merged;
+}
+
+/** Of a network that has a size of its own only mean and deviation change. */
+function fieldsOf(mode: PreprocessingMode, { preprocessing, graph }: Design): Partial<Preprocessing> {
+  if (!PREPROCESSING_MODES.includes(mode))
+    throw expected('ERR_OPTION', `an object, or ${PREPROCESSING_MODES.join(', ')}`, 'preprocessing', mode);
+  const [, channels, ...sizes] = graph.inputs[0]?.shape ?? [];
+  if (sizes.length !== 2 || channels !== 3)
+    throw expected(
+      'ERR_OPTION',
+      `a network of pictures of 3 channels`,
+      `preprocessing '${mode}'`,
+      graph.inputs[0]?.shape,
+    );
+  const [height, width] = sizes.map((size) => (typeof size === 'number' ? size : USUAL_SIDE)) as [number, number];
+  const { mean, std, ...rest } = preprocessingOf(mode, [height, width]);
+  return { ...(preprocessing ?? rest), mean, std };
+}
