@@ -53,6 +53,7 @@ export const ONNX_OPERATORS: Readonly<Record<string, string>> = {
   Slice: 'known starts, ends and steps; no steps below 1; no empty result',
   Softmax: 'one axis (before opset 13 the last, or what is 1 behind it)',
   Split: 'not along the batch; no empty parts',
+  Sqrt: 'within a layer norm only',
   Squeeze: 'axes known at import',
   Sub: '',
   Sum: '',

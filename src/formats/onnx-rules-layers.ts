@@ -112,7 +112,10 @@ function matmulOfValues(call: Call, a: Computed): Computed {
 function batchNorm(call: Call): void {
   const x = call.x(0);
   nameAfter(call, call.known(1));
-  if (call.int('training_mode', 0)) throw call.lacking('training mode: export the network for inference');
+  // Before opset 14 the statistics of the batch as further outputs tell the mode.
+  const trains =
+    call.opset < 14 ? call.node.outputs.some((name, i) => i > 0 && name !== '') : call.int('training_mode', 0);
+  if (trains) throw call.lacking('training mode: export the network for inference');
   const [mean, variance] = [weightAt(call, 3, 'running_mean', 'state'), weightAt(call, 4, 'running_var', 'state')];
   const operands = [x, weightAt(call, 1, 'weight'), weightAt(call, 2, 'bias'), mean, variance];
   if (call.int('spatial', 1) !== 1) throw call.lacking('spatial 0');

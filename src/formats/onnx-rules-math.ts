@@ -1,6 +1,7 @@
 /** Elementwise operators: activations and arithmetic. */
 import { inMemory } from './onnx-import.js';
 import type { Call, Computed, Known } from './onnx-import.js';
+import { squareRoot } from './onnx-rules-norm.js';
 import type { Rule } from './onnx-rules.js';
 import { axisOf, broadcast } from './onnx-shape.js';
 import type { Attribute } from '../graph/types.js';
@@ -207,6 +208,7 @@ export const mathRules: Record<string, Rule> = {
   HardSigmoid: hardSigmoid,
   Clip: clip,
   Erf: erf,
+  Sqrt: squareRoot,
   Softmax: softmax,
   Add: add,
   Sum: sum,

@@ -54,6 +54,7 @@ const RULES: Rule[] = [
   ['not in training mode', ['Dropout'], ({ name }) => /^test_training_(?!.*zero_ratio)/.test(name)],
   ['a divisor known at import', ['Div'], (_, way) => way === 'all'],
   ['within a gelu only', ['Erf'], ({ ops }) => ops.length === 1],
+  ['within a layer norm only', ['Sqrt'], () => true],
   ['not over the batch', ['LayerNormalization'], overBatch],
   ['no indices', ['MaxPool'], ({ outputs }) => outputs > 1],
   ['exponents 1, 2 and 3', ['Pow'], ({ inputs }, way) => way === 'all' || count(inputs[1]!) > 1],

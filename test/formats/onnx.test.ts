@@ -73,6 +73,95 @@ describe('elementwise operators', () => {
   });
 });
 
+describe('layer norm in single steps', () => {
+  const mean = (input: string, output: string) => ({
+    op: 'ReduceMean',
+    inputs: [input],
+    outputs: [output],
+    attributes: { axes: [-1] },
+  });
+  /** As PyTorch writes it at opset 14; `square` is the node between `c` and `s`. */
+  const steps = (square: Model['nodes'][number], eps = 'eps'): Model['nodes'] => [
+    mean('x', 'm'),
+    { op: 'Sub', inputs: ['x', 'm'], outputs: ['c'] },
+    square,
+    mean('s', 'v'),
+    { op: 'Add', inputs: ['v', eps], outputs: ['e'] },
+    { op: 'Sqrt', name: 'root', inputs: ['e'], outputs: ['r'] },
+    { op: 'Div', inputs: ['c', 'r'], outputs: ['n'] },
+  ];
+  const tensors = [number('eps', 0.01), number('two', 2), { name: 'norm.weight', shape: [4], values: [1, 2, 3, 4] }];
+  const bias = { name: 'norm.bias', shape: [4], values: [0.5, 0, -1, 2] };
+  const pow = { op: 'Pow', inputs: ['c', 'two'], outputs: ['s'] };
+  const wanted = (weight: number[], bias: number[]): number[] =>
+    Array.from({ length: 16 }, (_, row) => [...x.data.subarray(row * 4, row * 4 + 4)]).flatMap((row) => {
+      const centre = row.reduce((a, b) => a + b) / 4;
+      const variance = row.reduce((sum, v) => sum + (v - centre) ** 2, 0) / 4;
+      return row.map((v, i) => ((v - centre) / Math.sqrt(variance + 0.01)) * weight[i]! + bias[i]!);
+    });
+  const expectClose = (found: number[], numbers: number[]): void =>
+    numbers.forEach((value, i) => expect(found[i]).toBeCloseTo(value, 4));
+
+  it('is one operator with the names of its weights', async () => {
+    const nodes: Model['nodes'] = [
+      ...steps(pow),
+      { op: 'Mul', inputs: ['n', 'norm.weight'], outputs: ['p'] },
+      { op: 'Add', inputs: ['p', 'norm.bias'], outputs: ['y'] },
+    ];
+    const model: Model = { nodes, tensors: [...tensors, bias], output: 'y' };
+    using net = await load(writeModel('norm.onnx', model));
+    expect(net.graph.nodes.map(({ name, op }) => [name, op])).toEqual([['norm', 'layer_norm']]);
+    expect(net.graph.parameters.map(({ name }) => name)).toEqual(['norm.weight', 'norm.bias']);
+    expectClose((await run(model)).data, wanted([1, 2, 3, 4], [0.5, 0, -1, 2]));
+  });
+
+  it('is found without weights, and by a product in place of the power', async () => {
+    const nodes = steps({ op: 'Mul', inputs: ['c', 'c'], outputs: ['s'] });
+    expectClose((await run({ nodes, tensors, output: 'n' })).data, wanted([1, 1, 1, 1], [0, 0, 0, 0]));
+    const weighted = [...nodes, { op: 'Mul', inputs: ['n', 'norm.weight'], outputs: ['y'] }];
+    expectClose((await run({ nodes: weighted, tensors, output: 'y' })).data, wanted([1, 2, 3, 4], [0, 0, 0, 0]));
+  });
+
+  it.each([
+    ['another power', steps({ op: 'Pow', inputs: ['c', 'three'], outputs: ['s'] })],
+    ['another divisor', [...steps(pow).slice(0, -1), { op: 'Div', inputs: ['x', 'r'], outputs: ['n'] }]],
+    ['another mean', steps(pow).map((node, i) => (i === 3 ? { ...node, attributes: { axes: [2] } } : node))],
+    ['a root alone', [{ op: 'Sqrt', name: 'root', inputs: ['x'], outputs: ['n'] }]],
+  ])('is not read into %s', async (_what, nodes) => {
+    const model: Model = { nodes, tensors: [...tensors, number('three', 3)], output: 'n' };
+    await expect(load(writeModel('no-norm.onnx', model))).rejects.toMatchObject({ code: 'ERR_ONNX_OPERATOR' });
+  });
+});
+
+describe('batch norm', () => {
+  const norm = (outputs: string[], opset: number, training_mode?: number): Model => ({
+    opset,
+    nodes: [
+      {
+        op: 'BatchNormalization',
+        inputs: ['x', 's', 's', 's', 's'],
+        outputs,
+        attributes: { epsilon: { float: 1e-5 }, ...(training_mode !== undefined && { training_mode }) },
+      },
+    ],
+    tensors: [{ name: 's', shape: [2], values: [1, 1] }],
+    output: 'y',
+  });
+
+  it.each([
+    ['by the statistics of the batch among its outputs', norm(['y', 'mean', 'var', '', ''], 11)],
+    ['by its attribute', norm(['y', 'mean', 'var'], 15, 1)],
+  ])('of a network exported for training is told %s', async (_how, model) => {
+    const wanted = { code: 'ERR_ONNX_OPERATOR', message: expect.stringMatching(/training mode/) as string };
+    await expect(load(writeModel('training.onnx', model))).rejects.toMatchObject(wanted);
+  });
+
+  it('for inference normalises by what it is given', async () => {
+    const { data } = await run(norm(['y'], 11));
+    data.forEach((value, i) => expect(value).toBeCloseTo((x.data[i]! - 1) / Math.sqrt(1 + 1e-5) + 1, 4));
+  });
+});
+
 describe('shapes', () => {
   it('are computed from the shape of the input and leave nothing behind', async () => {
     const file = writeModel('fold.onnx', {
