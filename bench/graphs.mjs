@@ -15,9 +15,11 @@ function product(name, side) {
   return { name, input: [side], classes: side, run };
 }
 
+const DRAWING = new Set(['dropout', 'stochastic_depth']);
+
 /** Random draws differ from library to library: nothing is dropped. */
 function withoutDraws(graph) {
-  const quiet = (node) => ('p' in (node.attrs ?? {}) ? { ...node, attrs: { ...node.attrs, p: 0 } } : node);
+  const quiet = (node) => (DRAWING.has(node.op) ? { ...node, attrs: { ...node.attrs, p: 0 } } : node);
   return { ...graph, nodes: graph.nodes.map(quiet) };
 }
 

@@ -151,7 +151,7 @@ class Network {
     if (trains() && answers) json.set("gradients", true);
     if (trains() && !answers) {
       Json update = Json::object();
-      json.set("update", update.set("optimizer", "sgd").set("learningRate", 1e-3).set("momentum", 0.9));
+      json.set("update", update.set("optimizer", "sgd").set("learningRate", 1e-6).set("momentum", 0.9));
     }
     return json;
   }

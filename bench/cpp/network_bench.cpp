@@ -74,9 +74,10 @@ double share(double part, double whole) { return part / std::max(whole, 1e-30); 
 constexpr double kNoise = 1e-3;
 
 /// How far results may be apart: sums in another order through up to two hundred layers, in bf16 with values that round to
-/// the other side now and then.
+/// the other side now and then. In gradients one value beside the kink of a ReLU that comes to lie on its other side shows in
+/// all layers before it: 1 in 200 where maps are small.
 bool far(double output, double gradient, const std::string& precision) {
-  return precision == "bf16" ? output > 0.05 || gradient > 0.3 : output > 1e-4 || gradient > 5e-3;
+  return precision == "bf16" ? output > 0.05 || gradient > 0.4 : output > 1e-4 || gradient > 0.03;
 }
 
 /// The first buffer is the network's output, the others gradients. Says whether they agree.

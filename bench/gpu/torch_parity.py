@@ -1,7 +1,8 @@
 """Networks against PyTorch: torch_parity.py fp32|bf16 FILE… with files of `network_bench --dump` (weights, batch, outputs, gradients).
 
 torchvision's network of that name gets the same weights and the same batch, in float64 and in float32 (true float32: no TF32), on
-the GPU where there is one. An error is ||found - float64|| / ||float64||; that of PyTorch's own float32 stands beside it. Gradients
+the GPU where there is one. An error is ||found - float64|| / ||float64||; that of PyTorch's own float32, for bf16 that of its autocast,
+stands beside it. Gradients
 below a thousandth of the network's largest (biases before a norm have none) are compared beside that thousandth. One line of
 JSON a file; status 1 where thaw's error is more than its bar.
 """
@@ -18,8 +19,11 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 TYPES = {"F32": np.float32, "I32": np.int32}
 NOISE = 1e-3
-# fp32: so many times PyTorch's own error, and at least what rounding in another order costs; bf16: beside float64.
-FACTOR, FLOOR, BF16 = 3, {"output": 1e-5, "gradient": 1e-4}, {"output": 0.05, "gradient": 0.4}
+# So many times PyTorch's own error, and at least what rounding in another order may cost: in gradients a value beside
+# the kink of a ReLU that comes to lie on its other side, which shows in all layers before it (MobileNetV2 at 96 pixels:
+# PyTorch's own error is 5e-5 with two threads and 3e-3 with one).
+FACTOR = 3
+FLOORS = {"fp32": {"output": 1e-5, "gradient": 0.03}, "bf16": {"output": 0.02, "gradient": 0.3}}
 
 
 def read(path):
@@ -40,8 +44,8 @@ def build(name):
     return make()
 
 
-def answers(name, mode, tensors, dtype):
-    """Output and gradients by name, of PyTorch in that type."""
+def answers(name, mode, tensors, dtype, bf16=False):
+    """Output and gradients by name, of PyTorch in that type, or by its autocast."""
     net = build(name)
     own = net.state_dict()
     net.load_state_dict({key: tensors[key].reshape(own[key].shape).to(own[key].dtype) for key in own})
@@ -52,10 +56,10 @@ def answers(name, mode, tensors, dtype):
         if isinstance(part, torch.nn.Dropout) or type(part).__name__ == "StochasticDepth":
             part.eval()
     image = tensors["io/image"].to(device, dtype)
+    with torch.set_grad_enabled(mode == "step"), torch.autocast(device, torch.bfloat16, enabled=bf16):
+        output = net(image).to(dtype)
     if mode == "run":
-        with torch.no_grad():
-            return {"output": net(image)}
-    output = net(image)
+        return {"output": output}
     torch.nn.functional.cross_entropy(output, tensors["io/target"].long().to(device)).backward()
     found = {"output": output.detach()}
     found.update({"gradient/" + key: p.grad for key, p in net.named_parameters()})
@@ -81,7 +85,7 @@ def judge(path, precision):
         return row | {"absent": f"torchvision {torchvision.__version__} has no {architecture}"}
     tensors = read(path)
     wanted = answers(architecture, mode, tensors, torch.float64)
-    plain = errors(answers(architecture, mode, tensors, torch.float32), wanted)
+    plain = errors(answers(architecture, mode, tensors, torch.float32, precision == "bf16"), wanted)
     found = {key: tensors["io/" + key if key == "output" else key] for key in wanted}
     ours = errors(found, wanted)
     agrees = True
@@ -91,7 +95,7 @@ def judge(path, precision):
             continue
         worst = max(keys, key=lambda key: ours[key])
         floor = max(plain[key] for key in keys)
-        bar = BF16[kind] if precision == "bf16" else max(FACTOR * floor, FLOOR[kind])
+        bar = max(FACTOR * floor, FLOORS[precision][kind])
         row |= {kind: ours[worst], kind + "Torch": floor, kind + "Bar": bar}
         agrees = agrees and ours[worst] <= bar
         if kind == "gradient":
