@@ -146,7 +146,11 @@ describe('the installed package', { timeout: 300_000 }, () => {
     const build = spawnSync(path.join(other, 'node_modules', '.bin', 'thaw'), ['build'], { cwd: other, env: bare });
     expect([build.status, String(build.stderr)]).toEqual([1, expect.stringContaining('expected CMake in PATH')]);
 
-    npm(['exec', '--offline', '--', 'thaw', 'build', '--no-cuda', '--json'], other);
+    // Not optimised, in half the time: what is asked is whether the sources in the package are whole, build and load.
+    const compiler = path.join(folder, 'compiler');
+    writeFileSync(compiler, `#!/bin/sh\nexec ${process.env['CXX'] ?? 'c++'} "$@" -O0\n`, { mode: 0o755 });
+    const env = { ...process.env, CXX: compiler };
+    npm(['exec', '--offline', '--', 'thaw', 'build', '--no-cuda', '--json'], other, env);
     expect(create()).toBe('cifar_resnet20\n');
   });
 });
