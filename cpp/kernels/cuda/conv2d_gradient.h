@@ -13,6 +13,9 @@ namespace cuda {
 namespace {
 
 constexpr int kGradientStages = 4;
+/// So many stages are being copied while one is multiplied.
+template <class Tile>
+constexpr int kGradientAhead = kGradientStages - 1 - Tile::kInFlight;
 constexpr int kPixels = 32;  // of a step
 constexpr int kGradientThreads = kPixels * kParts;
 
@@ -82,13 +85,13 @@ struct GradientCopies {
 #pragma unroll
     for (int i = 0; i < kA; ++i) {
       const bool valid = counts && i < out_blocks;
-      copy_later(to + pixel_slot(i, slot_pixel, part), line_at(a.dy, valid ? dy + i * out_plane : 0, part), valid);
+      copy_later(to + Tile::pixel_slot(i, slot_pixel, part), line_at(a.dy, valid ? dy + i * out_plane : 0, part), valid);
     }
     to += kA * kPixels * kLine;
 #pragma unroll
     for (int i = 0; i < kB; ++i) {
       const bool valid = within && i < in_blocks;
-      copy_later(to + pixel_slot(i, slot_pixel, part), line_at(a.x, valid ? x + i * plane : 0, part), valid);
+      copy_later(to + Tile::pixel_slot(i, slot_pixel, part), line_at(a.x, valid ? x + i * plane : 0, part), valid);
     }
   }
 };
@@ -116,18 +119,23 @@ __global__ __launch_bounds__(kGradientThreads, 2) void weights_kernel(Conv2dGemm
     filled = filled + 1 == kGradientStages ? 0 : filled + 1;
   };
 #pragma unroll 1
-  for (int i = 0; i < kGradientStages - 1; ++i) fill();
+  for (int i = 0; i < kGradientAhead<Tile>; ++i) fill();
 
   typename Tile::Sums sums;
   Tile::clear(sums);
+  if (steps > 0) {  // sums under way and sums that no product touched must not meet: the compiler would wait in every step
+    int left = steps;
 #pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    wait_copies<kGradientStages - 2>();
-    __syncthreads();
-    fill();
-    const unsigned char* stage = memory + used * kStage;
-    Tile::multiply_pixels(stage, stage + GradientCopies<Tile>::kA * kPixels * kLine, sums);
-    used = used + 1 == kGradientStages ? 0 : used + 1;
+    do {
+      wait_copies<kGradientAhead<Tile> - 1>();
+      Tile::meet(sums);
+      __syncthreads();
+      fill();
+      const unsigned char* stage = memory + used * kStage;
+      Tile::multiply_pixels(stage, stage + GradientCopies<Tile>::kA * kPixels * kLine, sums);
+      used = used + 1 == kGradientStages ? 0 : used + 1;
+    } while (--left > 0);
+    Tile::settle(sums);
   }
   const int rows = a.panel_out * GradientPlace<Tile>::kChannels, pitch = a.panel_in * GradientPlace<Tile>::kChannels;
   const int64_t taps = static_cast<int64_t>(a.kernel_height) * a.kernel_width;

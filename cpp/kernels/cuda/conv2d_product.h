@@ -1,12 +1,13 @@
 #pragma once
 // The product of a convolution's lines and its weights (kernels/conv2d_gemm.h), for tiles of either type.
 //
-// A block computes BM points by BN outputs of one panel. Four stages of shared memory are on their way at a time: while one
-// is multiplied, three are being copied, 16 bytes a thread and instruction. A thread copies the same rows in every step,
+// A block computes BM points by BN outputs of one panel. It has four stages of shared memory: while one is multiplied, three
+// are being copied, 16 bytes a thread and instruction. A thread copies the same rows in every step,
 // so that it keeps where its points' lines begin; a tap adds the same offset to all of them.
 //
 // One barrier a step is enough: a thread that passes it has its own copies of this step behind it, and all have finished
-// the step before, whose stage is filled next.
+// the step before, whose stage is filled next. Where products go on while their threads do (kInFlight), all have finished the
+// step before that one, and a stage less is on its way.
 #include "kernels/conv2d_gemm.h"
 #include "kernels/cuda/conv2d_tile.h"
 
@@ -14,6 +15,9 @@ namespace thaw {
 namespace cuda {
 
 constexpr int kStages = 4;
+/// So many stages are being copied while one is multiplied.
+template <class Tile>
+constexpr int kAhead = kStages - 1 - Tile::kInFlight;
 
 /// A point of the grid: its line at offset (0, 0) in the first block of input and where that lies, and its output's line
 /// in the first block of output, -1 beyond the last point.
@@ -245,7 +249,7 @@ __device__ __forceinline__ void product(const Conv2dGemm& a) {
     filled = filled + 1 == kStages ? 0 : filled + 1;
   };
 #pragma unroll 1
-  for (int i = 0; i < kStages - 1; ++i) fill();
+  for (int i = 0; i < kAhead<Tile>; ++i) fill();
 
   Sums sums, total;
   Tile::clear(sums);
@@ -253,13 +257,17 @@ __device__ __forceinline__ void product(const Conv2dGemm& a) {
 #pragma unroll 1
   for (int part = first_part; part < last_part; ++part) {
     const int boundary = place.steps * (part + 1) / a.parts;
+    if (step < boundary) {  // sums under way and others must not meet: the compiler would wait in every step
 #pragma unroll 1
-    for (; step < boundary; ++step) {
-      wait_copies<kStages - 2>();
-      __syncthreads();
-      fill();
-      Tile::multiply(stage(used), stage(used) + Tile::kRows * kLine, sums);
-      used = used + 1 == kStages ? 0 : used + 1;
+      do {
+        wait_copies<kAhead<Tile> - 1>();
+        Tile::meet(sums);
+        __syncthreads();
+        fill();
+        Tile::multiply(stage(used), stage(used) + Tile::kRows * kLine, sums);
+        used = used + 1 == kStages ? 0 : used + 1;
+      } while (++step < boundary);
+      Tile::settle(sums);
     }
     if (!joins) continue;
     Tile::add(total, sums);

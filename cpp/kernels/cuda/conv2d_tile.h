@@ -4,6 +4,9 @@
 //   TileBf16  tensor cores, 32 deep a stage. A warp's 64 x 64 reads 8 KiB of shared memory for 64 instructions of the
 //             tensor cores: half of what these leave time for; 64 x 32 would read three quarters.
 //   TileF32   fused multiply-adds of single precision, 16 deep a stage, one chain per sum in order of the depth.
+//   TileHopper (conv2d_tile_sm90a.h)  tensor cores as four warps use them together.
+// Products may still be under way when `multiply` returns, those of the last kInFlight stages: before the block's barrier in
+// front of the next one each thread calls `meet`, before it reads sums `settle`.
 // Lines lie one way or the other: `multiply` takes a line as one row or column of the product, its channels being the depth;
 // `multiply_pixels` takes channels as rows and columns, the depth being 32 pixels (gradients of weights).
 #include "kernels/cuda/conv2d_lines.h"
@@ -20,41 +23,93 @@ __device__ __forceinline__ int sum_at(int row, int column) {
 
 /// Byte of a part in stages of 32 pixels, block by block. Blocks by turns exchange neighbouring lines: parts of two blocks
 /// at one pixel lie in different banks.
-__device__ __forceinline__ int pixel_slot(int block, int pixel, int part) {
+__device__ __forceinline__ int turned_pixel_slot(int block, int pixel, int part) {
   return block * 32 * kLine + slot(pixel ^ (block & 1), part);
 }
 
-template <int BM, int BN, int WM, int WN>
-struct TileBf16 {
-  using Number = uint16_t;
-  static constexpr int kRows = BM, kColumns = BN;
-  static constexpr int kThreads = BM / WM * (BN / WN) * 32;
-  static constexpr int kM = WM / 16, kN = WN / 8;
+/// Of tiles whose products are done when `multiply` returns.
+struct Waits {
+  static constexpr int kInFlight = 0;
+  template <class Sums>
+  static __device__ __forceinline__ void meet(Sums&) {}
+  template <class Sums>
+  static __device__ __forceinline__ void settle(Sums&) {}
+};
+
+/// Sums as a warp's fragments of m16n8: `Where` says in which row and column fragment (i, j) begins.
+template <int BN, int M, int N, class Where>
+struct Fragments {
+  static constexpr int kM = M, kN = N;
 
   struct Sums {
-    float at[kM][kN][4];
+    float at[M][N][4];
   };
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  static __device__ __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / 32 / (BN / WN) * WM; }
-  static __device__ __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % (BN / WN) * WN; }
 
   static __device__ __forceinline__ void clear(Sums& sums) {
 #pragma unroll
-    for (int i = 0; i < kM; ++i)
+    for (int i = 0; i < M; ++i)
 #pragma unroll
-      for (int j = 0; j < kN; ++j)
+      for (int j = 0; j < N; ++j)
 #pragma unroll
         for (int e = 0; e < 4; ++e) sums.at[i][j][e] = 0.0f;
   }
 
   static __device__ __forceinline__ void add(Sums& total, const Sums& sums) {
 #pragma unroll
-    for (int i = 0; i < kM; ++i)
+    for (int i = 0; i < M; ++i)
 #pragma unroll
-      for (int j = 0; j < kN; ++j)
+      for (int j = 0; j < N; ++j)
 #pragma unroll
         for (int e = 0; e < 4; ++e) total.at[i][j][e] += sums.at[i][j][e];
+  }
+
+  /// The sums as rows of BN numbers, at `sum_at`.
+  static __device__ __forceinline__ void spread(const Sums& sums, float* to) {
+#pragma unroll
+    for (int i = 0; i < M; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          const int row = Where::row(i) + half * 8 + lane() / 4, column = Where::column(j) + lane() % 4 * 2;
+          *reinterpret_cast<float2*>(to + sum_at<BN>(row, column)) =
+              make_float2(sums.at[i][j][half * 2], sums.at[i][j][half * 2 + 1]);
+        }
+  }
+
+  /// The sums that multiply_pixels made, to rows `pitch` numbers apart, as far as there are rows and columns.
+  static __device__ __forceinline__ void store_pixels(const Sums& sums, float* to, int pitch, int rows, int columns) {
+#pragma unroll
+    for (int i = 0; i < M; ++i)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int j = 0; j < N; ++j) {
+          const int row = Where::row(i) + half * 8 + lane() / 4, column = Where::column(j) + lane() % 4 * 2;
+          if (row < rows && column < columns)
+            *reinterpret_cast<float2*>(to + row * pitch + column) =
+                make_float2(sums.at[i][j][half * 2], sums.at[i][j][half * 2 + 1]);
+        }
+  }
+};
+
+template <int BM, int BN, int WM, int WN>
+struct TileBf16 : Fragments<BN, WM / 16, WN / 8, TileBf16<BM, BN, WM, WN>>, Waits {
+  using Base = Fragments<BN, WM / 16, WN / 8, TileBf16>;
+  using Base::kM, Base::kN, Base::lane, typename Base::Sums;
+  using Number = uint16_t;
+  static constexpr int kRows = BM, kColumns = BN;
+  static constexpr int kThreads = BM / WM * (BN / WN) * 32;
+
+  static __device__ __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / 32 / (BN / WN) * WM; }
+  static __device__ __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % (BN / WN) * WN; }
+  static __device__ __forceinline__ int row(int i) { return warp_row() + i * 16; }
+  static __device__ __forceinline__ int column(int j) { return warp_column() + j * 8; }
+
+  static __device__ __forceinline__ int pixel_slot(int block, int pixel, int part) {
+    return turned_pixel_slot(block, pixel, part);
   }
 
   static __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b, Sums& sums) {
@@ -91,21 +146,6 @@ struct TileBf16 {
     }
   }
 
-  /// The sums that multiply_pixels made, to rows `pitch` numbers apart, as far as there are rows and columns.
-  static __device__ __forceinline__ void store_pixels(const Sums& sums, float* to, int pitch, int rows, int columns) {
-#pragma unroll
-    for (int i = 0; i < kM; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int j = 0; j < kN; ++j) {
-          const int row = warp_row() + i * 16 + half * 8 + lane() / 4, column = warp_column() + j * 8 + lane() % 4 * 2;
-          if (row < rows && column < columns)
-            *reinterpret_cast<float2*>(to + row * pitch + column) =
-                make_float2(sums.at[i][j][half * 2], sums.at[i][j][half * 2 + 1]);
-        }
-  }
-
   static __device__ __forceinline__ void multiply_fragments(const uint32_t (&fa)[kM][4], const uint32_t (&fb)[kN / 2][4],
                                                             Sums& sums) {
 #pragma unroll
@@ -116,25 +156,11 @@ struct TileBf16 {
         mma_bf16(sums.at[i][j], fa[i], pair);
       }
   }
-
-  /// The sums as rows of BN numbers, at `sum_at`.
-  static __device__ __forceinline__ void spread(const Sums& sums, float* to) {
-#pragma unroll
-    for (int i = 0; i < kM; ++i)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-#pragma unroll
-        for (int j = 0; j < kN; ++j) {
-          const int row = warp_row() + i * 16 + half * 8 + lane() / 4, column = warp_column() + j * 8 + lane() % 4 * 2;
-          *reinterpret_cast<float2*>(to + sum_at<BN>(row, column)) =
-              make_float2(sums.at[i][j][half * 2], sums.at[i][j][half * 2 + 1]);
-        }
-  }
 };
 
 /// Each thread has TM x TN sums, rows four and columns eight apart.
 template <int BM, int BN, int TM, int TN>
-struct TileF32 {
+struct TileF32 : Waits {
   using Number = float;
   static constexpr int kRows = BM, kColumns = BN;
   static constexpr int kWarpM = 4 * TM, kWarpN = 8 * TN;
@@ -192,6 +218,10 @@ struct TileF32 {
     for (int i = 0; i < TM; ++i)
 #pragma unroll
       for (int j = 0; j < TN; ++j) to[sum_at<BN>(row() + i * 4, column() + j * 8)] = sums.at[i][j];
+  }
+
+  static __device__ __forceinline__ int pixel_slot(int block, int pixel, int part) {
+    return turned_pixel_slot(block, pixel, part);
   }
 
   // Here a thread's rows are fours of neighbours, its columns TN neighbours, as they lie in a pixel's line.

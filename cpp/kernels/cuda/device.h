@@ -7,11 +7,11 @@
 namespace thaw {
 namespace cuda {
 
-/// The block's dynamic shared memory, as large as its launch asked for, aligned to 128 bytes.
+/// The block's dynamic shared memory, as large as its launch asked for, aligned to 1024 bytes.
 template <class T>
 __device__ __forceinline__ T* shared_memory() {
 #ifdef __CUDACC__
-  extern __shared__ __align__(128) unsigned char memory[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   return reinterpret_cast<T*>(memory);
 #else
   return static_cast<T*>(standin::shared_memory());

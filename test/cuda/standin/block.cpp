@@ -33,6 +33,7 @@ bool same(const Where& a, const Where& b) {
 void entry() {
   Block& b = *block;
   b.launch->call.run(b.launch->call.parameters);
+  end_async(*b.current);
   b.current->wait = Wait::done;
   running = nullptr;
   Context nowhere;
@@ -62,6 +63,7 @@ std::string describe(const Thread& t) {
     case Wait::done: return who + " has returned";
     case Wait::barrier: return who + " waits for the block at " + name_place(t.where);
     case Wait::exchange: return who + " is at " + kind_name(t.kind) + " at " + name_place(t.where);
+    case Wait::phase: return who + " waits for an mbarrier at " + name_place(t.where);
     case Wait::nothing: break;
   }
   return who + " runs";
@@ -70,7 +72,7 @@ std::string describe(const Thread& t) {
 /// The lanes of a warp that an exchange of thread t still needs. Those that have returned are none of it, but for
 /// instructions that take a whole warp.
 unsigned missing(const Thread* warp, unsigned lanes, const Thread& t) {
-  const bool whole = t.kind == Kind::mma || t.kind == Kind::matrices;
+  const bool whole = t.kind == Kind::mma || t.kind == Kind::matrices || t.kind == Kind::warpgroup;
   unsigned result = 0;
   for (unsigned lane = 0; lane < 32; ++lane) {
     if ((t.mask >> lane & 1) == 0) continue;
@@ -90,13 +92,16 @@ void report_missing(const Thread* warp, unsigned lanes, const Thread& t, unsigne
          t.where);
 }
 
-/// Carries out the exchanges of a warp that are complete. False: one never will be.
+/// Carries out the exchanges of a warp that are complete. False: there is none, or one never will be, which is reported; some
+/// may be once others need no longer wait for an mbarrier.
 bool exchange_all(Block& b, unsigned w) {
   Thread* warp = &b.all[w * 32];
   const unsigned lanes = std::min(32u, b.threads - w * 32);
   bool any = false;
+  bool later = false;
   const Thread* stuck = nullptr;
   for (unsigned i = 0; i < lanes; ++i) {
+    later = later || warp[i].wait == Wait::phase;
     if (warp[i].wait != Wait::exchange) continue;
     if (missing(warp, lanes, warp[i]) != 0) {
       stuck = &warp[i];
@@ -113,11 +118,13 @@ bool exchange_all(Block& b, unsigned w) {
     if (b.ended) return false;
     any = true;
   }
-  if (!any && stuck != nullptr) report_missing(warp, lanes, *stuck, missing(warp, lanes, *stuck));
+  if (!any && !later && stuck != nullptr) report_missing(warp, lanes, *stuck, missing(warp, lanes, *stuck));
   return any;
 }
 
-/// Until every thread of the warp waits for the block or is done.
+Thread* warp_of(Block& b, unsigned w) { return &b.all[w * 32]; }
+
+/// Until every thread of the warp waits for the block, for an mbarrier or for such threads, or is done.
 bool run_warp(Block& b, unsigned w) {
   const unsigned lanes = std::min(32u, b.threads - w * 32);
   for (uint32_t turn = b.warp_stamps[w];; ++turn) {
@@ -131,8 +138,28 @@ bool run_warp(Block& b, unsigned w) {
       exchanging = exchanging || t.wait == Wait::exchange;
     }
     if (!exchanging) return true;
-    if (!exchange_all(b, w)) return false;
+    if (exchange_all(b, w)) continue;
+    return !b.ended && std::any_of(warp_of(b, w), warp_of(b, w) + lanes, [](const Thread& t) { return t.wait == Wait::phase; });
   }
+}
+
+/// Lets the threads go on that need no longer wait for an mbarrier: 1 if there are any, 0 if nobody waits for one, -1 if all
+/// who do wait forever.
+int end_phases(Block& b) {
+  const Thread* stuck = nullptr;
+  bool any = false;
+  for (unsigned i = 0; i < b.threads; ++i) {
+    Thread& t = b.all[i];
+    if (t.wait != Wait::phase) continue;
+    if (phase_may_end(b, t)) {
+      t.wait = Wait::nothing;
+      any = true;
+    } else {
+      stuck = &t;
+    }
+  }
+  if (!any && stuck != nullptr) report("mbarrier: its phase never ends: " + describe(*stuck), stuck->where);
+  return any ? 1 : stuck != nullptr ? -1 : 0;
 }
 
 /// All threads wait for the block's barrier or are done: 0 when all are done, -1 when they wait at different ones.
@@ -148,6 +175,7 @@ int barrier(Block& b) {
     }
     t.wait = Wait::nothing;
   }
+  if (!barrier_async(b)) return -1;
   return first != nullptr ? 1 : 0;
 }
 
@@ -171,6 +199,7 @@ void begin(Block& b, uint64_t number) {
     t.copies.clear();
     t.group = 0;
   }
+  begin_async(b);
   const size_t shared = b.launch->shared;
   arena.gone(0, kSharedSlot);
   arena.exists(0, shared);
@@ -184,9 +213,13 @@ bool run_block(Block& b, uint64_t number) {
   bool fine = true;
   for (int left = 1; fine && left == 1;) {
     const uint32_t order = static_cast<uint32_t>(b.running.phase_floor >> kStampBits) + 77;
-    for (unsigned i = 0; fine && i < 32; ++i) {
-      const unsigned w = shuffled(i, order);
-      if (w < warps) fine = run_warp(b, w);
+    for (int again = 1; fine && again == 1;) {
+      for (unsigned i = 0; fine && i < 32; ++i) {
+        const unsigned w = shuffled(i, order);
+        if (w < warps) fine = run_warp(b, w);
+      }
+      if (fine) again = end_phases(b);
+      fine = fine && again >= 0;
     }
     if (!fine) break;
     left = barrier(b);

@@ -3,14 +3,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "async.h"
 #include "fiber.h"
 #include "shadow.h"
 #include "threads.h"
 
 namespace standin {
 
-enum class Wait : uint8_t { nothing, barrier, exchange, done };
-enum class Kind : uint8_t { sync, shuffle, ballot, mma, matrices };
+enum class Wait : uint8_t { nothing, barrier, exchange, phase, done };
+enum class Kind : uint8_t { sync, shuffle, ballot, mma, matrices, warpgroup };
 const char* kind_name(Kind kind);
 
 /// Sixteen bytes on their way to shared memory, or zeros.
@@ -34,6 +35,7 @@ struct Thread {
   void* data;
   std::vector<Copy> copies;  // in the order of their issue
   int group;                 // of asynchronous copies
+  AsyncThread async;
 };
 
 /// One launch, whose blocks run one after the other.
@@ -54,6 +56,7 @@ struct Block {
   uint32_t warp_stamps[32];
   Running running;
   std::vector<Thread> all;
+  AsyncBlock async;
 };
 
 /// The block that runs on this thread of the host; null outside of kernels.
@@ -67,6 +70,8 @@ void wait_for(Wait what, Where where);
 void exchange(Kind kind, unsigned mask, void* data, Where where);
 /// Carries out what the lanes of `mask` brought; `warp` are its 32 threads.
 void perform(Kind kind, unsigned mask, Thread* warp);
+/// Of instructions for a warpgroup: a warp's lanes must have brought the same.
+void compare_all(Thread* warp);
 /// After a violation that leaves no way on: ends the block. Does not return to a kernel's thread.
 void end_block();
 uint32_t next_stamp();

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "async.h"
 #include "report.h"
 
 namespace standin {
@@ -228,6 +229,7 @@ void check_access(uintptr_t address, size_t bytes, bool write, const void* place
   if (offset < kArenaBytes) [[likely]] {
     const Access a{&arena, address, bytes, write, place, offset < kSharedSlot ? running->phase_floor : running->launch_floor, me};
     if (((address | bytes) & 3) != 0 || !quickly(a)) slowly(a);
+    if (write && offset < kSharedSlot) note_write(address, bytes, true);
     return;
   }
   if (address - running->parameters < running->parameter_bytes && !write) return;

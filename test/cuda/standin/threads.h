@@ -41,6 +41,19 @@ void copy_later(void* to, const void* from, bool valid, Where where = Where::cur
 void end_copies();
 void wait_copies(int left);
 
+// Hopper's: see kernels/cuda/wgmma.h.
+uint32_t shared_address(const void* pointer);
+void fence_async();
+void begin_wgmma(Where where = Where::current());
+void end_wgmma(Where where = Where::current());
+void wait_wgmma(int left, Where where = Where::current());
+/// d: n / 2 sums of the thread.
+void wgmma_bf16(float* d, int n, uint64_t a, uint64_t b, bool transposed_a, bool transposed_b, Where where = Where::current());
+void init_barrier(void* barrier, uint32_t count, Where where = Where::current());
+void expect_bytes(void* barrier, uint32_t bytes, Where where = Where::current());
+void copy_bulk(void* to, const void* from, uint32_t bytes, void* barrier, Where where = Where::current());
+void wait_phase(void* barrier, unsigned parity, Where where = Where::current());
+
 /// A kernel's call with its parameters, kept as bytes.
 struct Call {
   void (*run)(const void* parameters);

@@ -135,6 +135,7 @@ const char* kind_name(Kind kind) {
     case Kind::ballot: return "ballot";
     case Kind::mma: return "mma";
     case Kind::matrices: return "ldmatrix";
+    case Kind::warpgroup: return "wgmma";
   }
   return "";
 }
@@ -146,6 +147,7 @@ void perform(Kind kind, unsigned mask, Thread* warp) {
     case Kind::ballot: return vote_all(mask, warp);
     case Kind::mma: return multiply_all(warp);
     case Kind::matrices: return load_all(warp);
+    case Kind::warpgroup: return compare_all(warp);
   }
 }
 
@@ -214,6 +216,7 @@ void wait_copies(int left) {
       std::memcpy(reinterpret_cast<void*>(c.to), reinterpret_cast<const void*>(c.from), 16);
     }
     arrive_copy(c.to, 16, c.place);
+    note_write(c.to, 16, true);
   }
   t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<std::ptrdiff_t>(done));
 }
