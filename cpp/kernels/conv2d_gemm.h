@@ -15,7 +15,7 @@ enum class GemmTile : int32_t { large, medium, small, narrow };
 
 struct Conv2dGemm {
   const void* x;
-  const void* weights;  // [panel][in_block][tap][output of the panel] lines
+  const void* weights;  // [panel][in_block][tap][output of the panel] lines, their parts in the order of shared memory
   const float* bias;    // [out_channels] or null
   const void* residual, * gate;  // as of Conv2d
   void* y;

@@ -32,7 +32,8 @@ void launch_product(const Conv2dGemm& a) {
   if (a.partial) launch(join_kernel<T>, blocks(points * a.out_blocks * kParts, kJoinThreads), dim3(kJoinThreads), 0, a);
 }
 
-/// Packs lines: a thread has one part of an output's line in one block, at all taps: it reads neighbours then.
+/// Packs lines: a thread has one part of an output's line in one block, at all taps: it reads neighbours then. A line's parts
+/// lie as they will in shared memory (`slot`).
 template <class T>
 __global__ void pack_kernel(Conv2dGemmPack a) {
   constexpr int kSize = Part<T>::kSize, kChannels = Part<T>::kChannels;
@@ -50,7 +51,7 @@ __global__ void pack_kernel(Conv2dGemmPack a) {
   const int o = panel * out_lines + output, first = (panel * a.panel_in + block) * kChannels + part * kSize;
   const int64_t whole = static_cast<int64_t>(a.panel_in) * a.taps * out_lines;
   unsigned char* to = static_cast<unsigned char*>(a.packed) +
-                      (panel * whole + static_cast<int64_t>(block) * a.taps * lines + output) * kLine + part * 16;
+                      (panel * whole + static_cast<int64_t>(block) * a.taps * lines) * kLine + slot(output, part);
   for (int t = 0; t < a.taps; ++t) {
     const int tap = static_cast<int>(a.tap[t]);
     float v[kSize];

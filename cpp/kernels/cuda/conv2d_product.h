@@ -102,12 +102,12 @@ struct Copies {
     panel_lines = place.outputs;
     outputs = place.outputs - place.first_output;
     weights = static_cast<const unsigned char*>(a.weights) +
-              (place.panel * whole + static_cast<int64_t>(step) * panel_lines + place.first_output + row) * kLine +
-              part * 16;
+              (place.panel * whole + static_cast<int64_t>(step) * panel_lines + place.first_output) * kLine;
   }
 
-  /// Begins to copy the step that `walk` stands at; the next call copies the next one.
-  __device__ __forceinline__ void copy(unsigned char* a, unsigned char* b, const Walk& walk) {
+  /// Begins to copy the step that `walk` stands at; the next call copies the next one. Lines of weights lie in global memory
+  /// as they do in a stage, one behind the other: tiles that can have one copy for all, whose end is told at `arrival`.
+  __device__ __forceinline__ void copy(unsigned char* a, unsigned char* b, const Walk& walk, uint64_t* arrival) {
     const int offset = walk.block + walk.y * width + walk.x;
 #pragma unroll
     for (int i = 0; i < kA; ++i) {
@@ -115,10 +115,14 @@ struct Copies {
       const int64_t from = valid ? static_cast<int64_t>(line[i] + offset) * kLine : 0;
       copy_later(a + slot(row + i * kApart, part), pictures + from, valid);
     }
+    if constexpr (Tile::kBulk) {
+      Tile::copy_lines(b, weights, outputs, arrival);
+    } else {
 #pragma unroll
-    for (int i = 0; i < kB; ++i) {
-      const bool valid = row + i * kApart < outputs;
-      copy_later(b + slot(row + i * kApart, part), weights + (valid ? i * kApart * kLine : -row * kLine), valid);
+      for (int i = 0; i < kB; ++i) {
+        const int line = row + i * kApart, byte = line * kLine + part * 16;
+        copy_later(b + byte, weights + (line < outputs ? byte : 0), line < outputs);
+      }
     }
     weights += static_cast<int64_t>(panel_lines) * kLine;
   }
@@ -217,7 +221,8 @@ struct Memory {
   static constexpr int kStage = (Tile::kRows + Tile::kColumns) * kLine;
   static constexpr int kSums = Tile::kRows * Tile::kColumns * 4;
   static constexpr int kWork = kStages * kStage > kSums ? kStages * kStage : kSums;
-  static constexpr int kBytes = kWork + Tile::kRows * static_cast<int>(sizeof(GridPoint));
+  static constexpr int kArrivals = kWork + Tile::kRows * static_cast<int>(sizeof(GridPoint));  // of a stage's weights
+  static constexpr int kBytes = kArrivals + kStages * static_cast<int>(sizeof(uint64_t));
 };
 
 /// One block of the product. `joins`: it computes all parts of the depth and joins them, else the part blockIdx.y.
@@ -226,8 +231,10 @@ __device__ __forceinline__ void product(const Conv2dGemm& a) {
   using Sums = typename Tile::Sums;
   unsigned char* memory = shared_memory<unsigned char>();
   GridPoint* points = reinterpret_cast<GridPoint*>(memory + Memory<Tile>::kWork);
+  uint64_t* arrivals = reinterpret_cast<uint64_t*>(memory + Memory<Tile>::kArrivals);
   const Place<Tile> place(a);
   if (place.first_output >= place.outputs) return;
+  Tile::prepare(memory + Tile::kRows * kLine, Memory<Tile>::kStage, kStages, place.outputs - place.first_output, arrivals);
   for (int r = static_cast<int>(threadIdx.x); r < Tile::kRows; r += Tile::kThreads)
     points[r] = grid_point(a, place.first_point + r);
   __syncthreads();
@@ -238,10 +245,11 @@ __device__ __forceinline__ void product(const Conv2dGemm& a) {
   Copies<Tile> copies(a, place, points, step);
   Walk walk(a, step);
   int copied = step, filled = 0, used = 0;  // a step; stages
+  uint32_t round = 0;                       // through the stages
   const auto stage = [&](int i) { return memory + i * Memory<Tile>::kStage; };
   const auto fill = [&] {
     if (copied < end) {
-      copies.copy(stage(filled), stage(filled) + Tile::kRows * kLine, walk);
+      copies.copy(stage(filled), stage(filled) + Tile::kRows * kLine, walk, arrivals + filled);
       walk.next(a);
     }
     end_copies();
@@ -261,11 +269,13 @@ __device__ __forceinline__ void product(const Conv2dGemm& a) {
 #pragma unroll 1
       do {
         wait_copies<kAhead<Tile> - 1>();
+        if constexpr (Tile::kBulk) Tile::wait_lines(arrivals + used, round % 2);
         Tile::meet(sums);
         __syncthreads();
         fill();
         Tile::multiply(stage(used), stage(used) + Tile::kRows * kLine, sums);
         used = used + 1 == kStages ? 0 : used + 1;
+        round += used == 0;
       } while (++step < boundary);
       Tile::settle(sums);
     }

@@ -27,9 +27,11 @@ __device__ __forceinline__ int turned_pixel_slot(int block, int pixel, int part)
   return block * 32 * kLine + slot(pixel ^ (block & 1), part);
 }
 
-/// Of tiles whose products are done when `multiply` returns.
+/// Of tiles whose products are done when `multiply` returns, and whose threads share all copies.
 struct Waits {
   static constexpr int kInFlight = 0;
+  static constexpr bool kBulk = false;
+  static __device__ __forceinline__ void prepare(unsigned char*, int, int, int, uint64_t*) {}
   template <class Sums>
   static __device__ __forceinline__ void meet(Sums&) {}
   template <class Sums>

@@ -21,6 +21,7 @@ struct TileHopper : Fragments<BN, BM / 64 * 128 / threads, BN / 8, TileHopper<BM
   using Number = uint16_t;
   static constexpr int kRows = BM, kColumns = BN, kThreads = threads;
   static constexpr int kInFlight = 1;
+  static constexpr bool kBulk = true;
   static constexpr int kEight = 8 * kLine;  // bytes of eight lines
   static_assert(kM * 64 * (threads / 128) == BM, "whole warpgroups");
 
@@ -37,8 +38,26 @@ struct TileHopper : Fragments<BN, BM / 64 * 128 / threads, BN / 8, TileHopper<BM
         for (int e = 0; e < 4; ++e) hold_sum(sums.at[i][j][e]);
   }
 
+  /// Weights come in one copy a stage, of as many of its lines as there are; the others are zeros from the start.
+  static __device__ __forceinline__ void prepare(unsigned char* lines, int stage, int stages, int count, uint64_t* arrivals) {
+    const int missing = (BN - count) * kParts;
+    for (int i = static_cast<int>(threadIdx.x); i < stages * missing; i += threads)
+      *reinterpret_cast<uint4*>(lines + i / missing * stage + count * kLine + i % missing * 16) = make_uint4(0, 0, 0, 0);
+    if (threadIdx.x == 0)
+      for (int i = 0; i < stages; ++i) init_barrier(arrivals + i, 1);
+    publish_shared();
+  }
+  static __device__ __forceinline__ void copy_lines(unsigned char* to, const unsigned char* from, int count, uint64_t* arrival) {
+    if (threadIdx.x != 0) return;
+    const uint32_t bytes = static_cast<uint32_t>(smaller_of(count, BN) * kLine);
+    expect_bytes(arrival, bytes);
+    copy_bulk(to, from, bytes, arrival);
+  }
+  static __device__ __forceinline__ void wait_lines(uint64_t* arrival, uint32_t parity) { wait_phase(arrival, parity); }
+
   static __device__ __forceinline__ void meet(Sums& sums) {
     publish_shared();
+    __syncwarp();  // some may have waited longer for their copies
     wait_wgmma<kInFlight>();
     hold(sums);
   }
