@@ -49,6 +49,7 @@ export type { ForwardOptions, GradientsResult, StepOptions, StepResult } from '.
 export type {
   Batch,
   BatchNormMode,
+  CachedRows,
   CompileOptions,
   ExecuteOptions,
   FreezeOptions,
@@ -61,6 +62,7 @@ export type {
   NamePattern,
   NetworkLock,
   NetworkVersion,
+  NextBatch,
   Plan,
   PlanMode,
   RandomOptions,

@@ -4,11 +4,10 @@ import { preprocessingOf } from '../formats/keras-preprocessing.js';
 import type { Preprocessing } from '../zoo/index.js';
 import type { Design } from './design.js';
 
-/** Conventions: values -1 … 1, ImageNet's mean and deviation on 0 … 1, and 0 … 255. */
-export const PREPROCESSING_MODES = ['tf', 'torch', 'raw'] as const;
+/** A convention, for a network of three channels: values -1 … 1, ImageNet's mean and deviation on 0 … 1, or 0 … 255. */
+export type PreprocessingMode = 'tf' | 'torch' | 'raw';
 
-/** Name of a convention, for a network of three channels. */
-export type PreprocessingMode = (typeof PREPROCESSING_MODES)[number];
+export const PREPROCESSING_MODES: readonly PreprocessingMode[] = ['tf', 'torch', 'raw'];
 
 /** Fields in place of the file's or the architecture's, or a convention. */
 export type GivenPreprocessing = Partial<Omit<Preprocessing, 'source'>> | PreprocessingMode;
