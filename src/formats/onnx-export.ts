@@ -4,7 +4,6 @@
  * so that no second copy of the weights is made.
  */
 import type { GraphDescription, GraphDType } from '../graph/types.js';
-import { fault } from './fault.js';
 import { EXPORTS, Exporter } from './onnx-export-rules.js';
 import { bytesField, integerField, lengthPrefix, messageField } from './protobuf.js';
 import { elements } from './types.js';
@@ -13,6 +12,8 @@ const OPSET = 17;
 const IR_VERSION = 8;
 /** A protobuf message ends at 2 GB, and readers refuse larger ones. */
 const MAX_BYTES = 2 ** 31 - 1;
+/** Of tensors in a file of their own: a cache line, which readers that map the file are glad of. */
+const ALIGNMENT = 64;
 
 const TYPES: Readonly<Record<GraphDType, number>> = { f32: 1, bf16: 16, i32: 6, i64: 7, bool: 9 };
 
@@ -22,11 +23,28 @@ export type Shapes = ReadonlyMap<string, { shape: number[]; dtype: GraphDType }>
 /** A file as a sequence of bytes and names of tensors, whose f32 bytes go in that place. */
 export type Piece = Uint8Array | { tensor: string; bytes: number };
 
+export interface OnnxFiles {
+  model: Piece[];
+  /** What the file beside the model holds: empty where the model holds all itself. */
+  data: Piece[];
+}
+
+export const bytesOf = (pieces: readonly Piece[]): number =>
+  pieces.reduce((sum, piece) => sum + (piece instanceof Uint8Array ? piece.length : piece.bytes), 0);
+
 /**
  * @param shapes of all values for one sample of the network's usual size
- * @throws ERR_ONNX_EXPORT for an operator or a size that ONNX has no words for
+ * @param beside the name of a file for the tensors in the model's folder
+ * @param external tensors go there; undefined: where the model would be larger than 2 GB
+ * @throws ERR_ONNX_EXPORT for an operator that ONNX has no words for
  */
-export function writeOnnx(graph: GraphDescription, shapes: Shapes, metadata: Record<string, string>): Piece[] {
+export function writeOnnx(
+  graph: GraphDescription,
+  shapes: Shapes,
+  metadata: Record<string, string>,
+  beside: string,
+  external?: boolean,
+): OnnxFiles {
   const exporter = new Exporter(graph, shapes);
   for (const node of graph.nodes) {
     const rule = Object.hasOwn(EXPORTS, node.op) ? EXPORTS[node.op] : undefined;
@@ -36,33 +54,57 @@ export function writeOnnx(graph: GraphDescription, shapes: Shapes, metadata: Rec
   const outputs = graph.outputs.map((name) => outputField(exporter, name, shapes));
   const nodes = exporter.nodes;
   const described = [...graph.inputs.map((input) => inputField(input, exporter, shapes)), ...outputs];
-  const tensors = [...exporter.tensors].flatMap(([name, shape]) => tensorPieces(name, shape));
-  const graphPieces: Piece[] = [...nodes, bytesField(2, 'thaw'), ...tensors, ...exporter.constants, ...described];
-  const length = graphPieces.reduce(
-    (sum, piece) => sum + (piece instanceof Uint8Array ? piece.length : piece.bytes),
-    0,
-  );
-  if (length > MAX_BYTES)
-    throw fault('ERR_ONNX_EXPORT', `at most ${MAX_BYTES} bytes`, 'an ONNX file', `${length} bytes`);
   const properties = Object.entries(metadata).map(([key, value]) =>
     messageField(14, bytesField(1, key), bytesField(2, value)),
   );
-  return [
-    integerField(1, IR_VERSION),
-    bytesField(2, 'thaw'),
-    messageField(8, bytesField(1, ''), integerField(2, OPSET)),
-    ...properties,
-    lengthPrefix(7, length),
-    ...graphPieces,
-  ];
+  const modelWith = (tensors: Piece[]): Piece[] => {
+    const graphPieces = [...nodes, bytesField(2, 'thaw'), ...tensors, ...exporter.constants, ...described];
+    return [
+      integerField(1, IR_VERSION),
+      bytesField(2, 'thaw'),
+      messageField(8, bytesField(1, ''), integerField(2, OPSET)),
+      ...properties,
+      lengthPrefix(7, bytesOf(graphPieces)),
+      ...graphPieces,
+    ];
+  };
+  const inside = modelWith([...exporter.tensors].flatMap(([name, shape]) => tensorInside(name, shape)));
+  if (!(external ?? bytesOf(inside) > MAX_BYTES)) return { model: inside, data: [] };
+  const data = new DataFile(beside);
+  return { model: modelWith([...exporter.tensors].map(([name, shape]) => data.add(name, shape))), data: data.pieces };
 }
 
+/** TensorProto's dims, data_type and name. */
+const tensorHead = (name: string, shape: readonly number[]): Buffer =>
+  Buffer.concat([...shape.map((size) => integerField(1, size)), integerField(2, 1), bytesField(8, name)]);
+
 /** TensorProto without its raw data, whose header comes last. */
-function tensorPieces(name: string, shape: readonly number[]): Piece[] {
+function tensorInside(name: string, shape: readonly number[]): Piece[] {
   const bytes = 4 * elements(shape);
-  const head = [...shape.map((size) => integerField(1, size)), integerField(2, 1), bytesField(8, name)];
-  const inner = Buffer.concat([...head, lengthPrefix(9, bytes)]);
+  const inner = Buffer.concat([tensorHead(name, shape), lengthPrefix(9, bytes)]);
   return [Buffer.concat([lengthPrefix(5, inner.length + bytes), inner]), { tensor: name, bytes }];
+}
+
+/** Tensors one behind the other in a file of their own. */
+class DataFile {
+  readonly pieces: Piece[] = [];
+  #length = 0;
+
+  constructor(private readonly name: string) {}
+
+  /** TensorProto of a tensor that lies here: external_data 13, data_location 14. */
+  add(name: string, shape: readonly number[]): Uint8Array {
+    const bytes = 4 * elements(shape),
+      gap = (ALIGNMENT - (this.#length % ALIGNMENT)) % ALIGNMENT;
+    if (gap > 0) this.pieces.push(new Uint8Array(gap));
+    this.pieces.push({ tensor: name, bytes });
+    const place = { location: this.name, offset: this.#length + gap, length: bytes };
+    this.#length += gap + bytes;
+    const entries = Object.entries(place).map(([key, value]) =>
+      messageField(13, bytesField(1, key), bytesField(2, String(value))),
+    );
+    return messageField(5, tensorHead(name, shape), ...entries, integerField(14, 1));
+  }
 }
 
 /** ValueInfoProto. Sizes are those of the graph: a symbol stays a symbol, but where the operators need a fixed size. */

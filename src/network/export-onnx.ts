@@ -1,7 +1,9 @@
 import { open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { expected, ThawError } from '../errors.js';
-import { writeOnnx } from '../formats/onnx-export.js';
+import { bytesOf, writeOnnx } from '../formats/onnx-export.js';
+import type { Piece } from '../formats/onnx-export.js';
 import { shapesOf, weightsOf } from './export-parts.js';
 import { writePortable } from './metadata.js';
 import type { Network } from './network.js';
@@ -11,6 +13,11 @@ import { checkAborted } from './weights.js';
 export interface ExportOnnxOptions {
   /** More strings for the file's metadata. Names beginning with `thaw.` are thaw's own. */
   metadata?: Record<string, string>;
+  /**
+   * true: the weights lie in a file of their own beside the model, PATH.data, which the model names. Default: where the model
+   * would be larger than 2 GB, which no reader takes.
+   */
+  externalData?: boolean;
   signal?: AbortSignal;
 }
 
@@ -21,9 +28,8 @@ export interface ExportOnnxOptions {
  * `forward`. Labels and preprocessing go into `metadata_props` as JSON: `thaw.labels`, `thaw.preprocessing`.
  * Weights are taken as they are at one moment, also while a fit runs; a copy of them is held in memory meanwhile.
  * Written beside, then renamed: an existing file is replaced whole or not at all.
- * @returns the bytes written
- * @throws ERR_ONNX_EXPORT for an operator that ONNX has no words for, and for more than 2 GB; ERR_PATH, ERR_OPTION,
- *   ERR_FILE_WRITE, ERR_ABORTED
+ * @returns the bytes written, external data included
+ * @throws ERR_ONNX_EXPORT for an operator that ONNX has no words for; ERR_PATH, ERR_OPTION, ERR_FILE_WRITE, ERR_ABORTED
  */
 export async function exportOnnx(
   net: Network,
@@ -37,34 +43,50 @@ export async function exportOnnx(
       throw expected('ERR_OPTION', "strings whose names do not begin with 'thaw.'", 'metadata', name);
   }
   const metadata = { ...options.metadata, ...writePortable(net) };
-  const pieces = writeOnnx(net.graph, await shapesOf(net, options.signal), metadata);
+  const shapes = await shapesOf(net, options.signal);
+  const beside = `${path}.data`;
+  const { model, data } = writeOnnx(net.graph, shapes, metadata, basename(beside), options.externalData);
+  const files =
+    data.length > 0
+      ? [
+          { path: beside, pieces: data },
+          { path, pieces: model },
+        ]
+      : [{ path, pieces: model }];
+  const pieces = files.flatMap((file) => file.pieces);
   const names = pieces.flatMap((piece) => (piece instanceof Uint8Array ? [] : [piece.tensor]));
   const tensors = await weightsOf(net, names, options.signal);
-  await writeBeside(path, async (file) => {
-    for (const piece of pieces) {
-      checkAborted(options.signal);
-      await file.writeFile(piece instanceof Uint8Array ? piece : tensors.get(piece.tensor)!);
-    }
+  await writeBeside(files, async (file, piece) => {
+    checkAborted(options.signal);
+    await file.writeFile(piece instanceof Uint8Array ? piece : tensors.get(piece.tensor)!);
   });
-  const bytes = pieces.reduce((sum, piece) => sum + (piece instanceof Uint8Array ? piece.length : piece.bytes), 0);
-  return { bytes };
+  return { bytes: bytesOf(pieces) };
 }
 
-async function writeBeside(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
-  const beside = `${path}.${process.pid}.partial`;
+const partial = (path: string): string => `${path}.${process.pid}.partial`;
+
+/** Renames only when all are written. */
+async function writeBeside(
+  files: readonly { path: string; pieces: Piece[] }[],
+  write: (file: FileHandle, piece: Piece) => Promise<void>,
+): Promise<void> {
+  let writing = '';
   try {
-    const file = await open(beside, 'w');
-    try {
-      await write(file);
-      await file.sync();
-    } finally {
-      await file.close();
+    for (const { path, pieces } of files) {
+      writing = path;
+      const file = await open(partial(path), 'w');
+      try {
+        for (const piece of pieces) await write(file, piece);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
     }
-    await rename(beside, path);
+    for (const { path } of files) await rename(partial(path), (writing = path));
   } catch (cause) {
-    await rm(beside, { force: true }).catch(() => undefined);
+    for (const { path } of files) await rm(partial(path), { force: true }).catch(() => undefined);
     if (cause instanceof ThawError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    throw new ThawError('ERR_FILE_WRITE', `expected to write '${path}', received ${reason}`, { cause });
+    throw new ThawError('ERR_FILE_WRITE', `expected to write '${writing}', received ${reason}`, { cause });
   }
 }

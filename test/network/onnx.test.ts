@@ -1,7 +1,8 @@
 /** Networks to and from ONNX, on the real core; onnxruntime is the oracle where it is installed. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { writeOnnx } from '../../src/formats/onnx-export.js';
 import { GraphBuilder } from '../../src/graph/builder.js';
 import { create, fromGraph } from '../../src/network/create.js';
 import { exportOnnx } from '../../src/network/export-onnx.js';
@@ -69,6 +70,33 @@ describe('exportOnnx', () => {
     expect(back.labels).toEqual(['cat', 'dog']);
     expect(back.preprocessing).toEqual({ ...net.preprocessing, source: 'file' });
     expect(back.trainable.length).toBe(net.trainable.length);
+  });
+
+  it('writes the weights beside the model, into a file that it names', async () => {
+    using net = await create('cifar_resnet20');
+    const inside = await exportOnnx(net, join(folder, 'inside.onnx'));
+    const path = join(folder, 'outside.onnx');
+    const { bytes } = await exportOnnx(net, path, { externalData: true });
+    const sizes = [path, `${path}.data`].map((file) => statSync(file).size);
+    expect(sizes[0]! + sizes[1]!).toBe(bytes);
+    expect(sizes[0]).toBeLessThan(inside.bytes / 20);
+    using back = await load(path);
+    const x = waves([2, 3, 32, 32]);
+    expect(difference(await scores(back, x), await scores(net, x))).toBeLessThan(TOLERANCE);
+    if (hasOnnxRuntime) expect(difference(await scores(net, x), await runOnnx(path, x))).toBeLessThan(TOLERANCE);
+  });
+
+  it('writes them there by itself where one file would be larger than 2 GB', () => {
+    const files = (side: number): boolean => {
+      const g = new GraphBuilder();
+      const x = g.input('x', 'f32', ['N', side]);
+      const graph = g.build([g.linear('fc', x, { in: side, out: side })]);
+      const shapes = new Map(
+        ['x', ...graph.outputs].map((name) => [name, { shape: [1, side], dtype: 'f32' as const }]),
+      );
+      return writeOnnx(graph, shapes, {}, 'x.onnx.data').data.length > 0;
+    };
+    expect([files(23_000), files(23_400)]).toEqual([false, true]);
   });
 
   it('leaves nothing behind where it fails', async () => {
