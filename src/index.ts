@@ -23,7 +23,8 @@ export type { Preprocessing } from './zoo/index.js';
 // Networks
 export { create, fromGraph } from './network/create.js';
 export type { CreateOptions, FromGraphOptions } from './network/create.js';
-export type { GivenPreprocessing, PreprocessingMode } from './network/preprocessing.js';
+export type { GivenPreprocessing } from './network/preprocessing.js';
+export type { PreprocessingMode } from './formats/keras-preprocessing.js';
 export type { NetworkOptions } from './network/assemble.js';
 export { devices } from './network/device.js';
 export type { Device, DeviceReport, DeviceRequest, Devices, Gpu } from './network/device.js';

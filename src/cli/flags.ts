@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { isDeviceRequest } from '../network/device-name.js';
 import { PREPROCESSING_MODES } from '../network/preprocessing.js';
-import type { PreprocessingMode } from '../network/preprocessing.js';
+import type { PreprocessingMode } from '../formats/keras-preprocessing.js';
 import type { DeviceRequest } from '../network/device-name.js';
 
 export type FlagKind = 'text' | 'number' | 'switch' | 'list';
@@ -57,7 +57,7 @@ const PREPROCESSING: Flag = {
   name: 'preprocessing',
   kind: 'text',
   value: 'MODE',
-  text: "How pictures become the network's input, where its file does not say or says it wrongly: torch (ImageNet's mean and deviation), tf (values -1 to 1) or raw (0 to 255).",
+  text: "How pictures become the network's input, where its file does not say or says it wrongly: torch (ImageNet's mean and deviation), tf (values -1 to 1), caffe (BGR, 0 to 255 less ImageNet's mean) or raw (0 to 255).",
 };
 const INPUT_SIZE: Flag = {
   name: 'input-size',

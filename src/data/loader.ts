@@ -231,7 +231,7 @@ class Loader {
     throw new ThawError(
       'ERR_PREPROCESSING_UNKNOWN',
       'expected preprocessing for pictures, received a network whose file does not say how pictures become its input; give ' +
-        "load(file, { preprocessing }): 'torch' (ImageNet's mean and deviation), 'tf' (-1..1), 'raw' (0..255), or an object of " +
+        "load(file, { preprocessing }): 'torch' (ImageNet's mean and deviation), 'tf' (-1..1), 'caffe' (BGR), 'raw' (0..255), or an object of " +
         'resize, crop, interpolation, mean, std (on values 0..1) and channels; on the command line --preprocessing torch, tf or raw',
     );
   }

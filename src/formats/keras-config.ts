@@ -19,10 +19,10 @@ export interface KerasLayer {
   /** One list of inputs for each use; a layer may be shared. */
   uses: KerasInput[][];
   /** A model in the place of a layer. */
-  model?: KerasModel;
+  model?: PreprocessingModel;
 }
 
-export interface KerasModel {
+export interface PreprocessingModel {
   name: string;
   layers: KerasLayer[];
   outputs: KerasInput[];
@@ -43,7 +43,7 @@ export function kerasFault(what: string, subject: string, received: unknown): Th
 }
 
 /** The model of {class_name, config}. Throws ERR_KERAS. */
-export function parseModel(json: unknown, where: string, depth = 0): KerasModel {
+export function parseModel(json: unknown, where: string, depth = 0): PreprocessingModel {
   if (depth > MAX_DEPTH) throw kerasFault(`models nested at most ${MAX_DEPTH} deep`, where, 'more');
   if (!isObject(json) || typeof json.class_name !== 'string') throw kerasFault('class_name and config', where, json);
   if (!MODELS.has(json.class_name))

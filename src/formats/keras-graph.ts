@@ -6,11 +6,11 @@
 import { GraphBuilder } from '../graph/builder.js';
 import type { GraphDescription } from '../graph/types.js';
 import type { Preprocessing } from '../zoo/types.js';
-import { kerasFault, type KerasInput, type KerasLayer, type KerasModel } from './keras-config.js';
+import { kerasFault, type KerasInput, type KerasLayer, type PreprocessingModel } from './keras-config.js';
 import { LayerContext, type KerasWeights, type Translation } from './keras-context.js';
 import { WEIGHTED } from './keras-layers.js';
 import { factors, PLAIN } from './keras-plain.js';
-import { preprocessingOf, publishedMode, scaledPreprocessing, type KerasMode } from './keras-preprocessing.js';
+import { preprocessingOf, publishedMode, scaledPreprocessing, type PreprocessingMode } from './keras-preprocessing.js';
 import { inputShape, type KerasValue } from './keras-shape.js';
 import { withoutSoftmax } from './scores.js';
 import { elements, type TensorEntry } from './types.js';
@@ -26,13 +26,13 @@ export interface KerasOptions {
   /** Version of Keras that wrote the file; default '2'. */
   version?: string | undefined;
   /** How pictures come in, where it is known. */
-  mode?: KerasMode | undefined;
+  mode?: PreprocessingMode | undefined;
   /** Height and width of the pictures, where the model leaves them open. */
   inputSize?: readonly [number, number] | undefined;
 }
 
 /** Throws ERR_KERAS for what is no model, ERR_KERAS_LAYER for a layer that thaw has not, ERR_INPUT_SIZE. */
-export function translate(model: KerasModel, weights: KerasWeights, options: KerasOptions = {}): KerasGraph {
+export function translate(model: PreprocessingModel, weights: KerasWeights, options: KerasOptions = {}): KerasGraph {
   const walk = new Walk(weights, model, options);
   const outputs = walk.model(model, [], []);
   const graph = walk.all.g.build(outputs.map(({ value }) => value));
@@ -50,13 +50,13 @@ export function translate(model: KerasModel, weights: KerasWeights, options: Ker
 class Walk {
   readonly all: Translation;
   preprocessing: Preprocessing | undefined;
-  readonly #mode: KerasMode | undefined;
+  readonly #mode: PreprocessingMode | undefined;
   readonly #size: readonly number[];
   /** Values that pictures come in by, untouched. */
   readonly #raw = new Set<string>();
   #inputs = 0;
 
-  constructor(weights: KerasWeights, model: KerasModel, { version = '2', mode, inputSize }: KerasOptions) {
+  constructor(weights: KerasWeights, model: PreprocessingModel, { version = '2', mode, inputSize }: KerasOptions) {
     this.all = {
       g: new GraphBuilder(),
       weights,
@@ -70,7 +70,7 @@ class Walk {
   }
 
   /** Values of a model's outputs; `given` stands for its inputs where it is a layer itself. */
-  model(model: KerasModel, path: string[], given: KerasValue[]): KerasValue[] {
+  model(model: PreprocessingModel, path: string[], given: KerasValue[]): KerasValue[] {
     const made = new Map<string, KerasValue>();
     const rest = [...given];
     for (const layer of inOrder(model)) {
@@ -113,7 +113,7 @@ class Walk {
   }
 
   /** The input of a network whose pictures' form is known. */
-  #known(x: KerasValue, mode: KerasMode): KerasValue {
+  #known(x: KerasValue, mode: PreprocessingMode): KerasValue {
     this.preprocessing = preprocessingOf(mode, [x.shape[0]!, x.shape[1]!]);
     if (mode !== 'caffe') return x;
     const { g } = this.all;
@@ -186,7 +186,7 @@ function valueOf(made: Map<string, KerasValue>, { layer, node, tensor }: KerasIn
 }
 
 /** Every layer after what it reads. Throws ERR_KERAS for a ring and for a name used twice. */
-function inOrder({ layers }: KerasModel): KerasLayer[] {
+function inOrder({ layers }: PreprocessingModel): KerasLayer[] {
   const named = new Map(layers.map((layer) => [layer.name, layer]));
   if (named.size !== layers.length) throw kerasFault('each name once', 'layers', 'a name twice');
   const waiting = new Map(layers.map((layer) => [layer, new Set(layer.uses.flat().map((i) => i.layer)).size]));
@@ -205,7 +205,7 @@ function inOrder({ layers }: KerasModel): KerasLayer[] {
   return ready;
 }
 
-function channelsFirst(model: KerasModel): boolean {
+function channelsFirst(model: PreprocessingModel): boolean {
   const found = model.layers.find(({ config }) => typeof config.data_format === 'string');
   const nested = model.layers.map((layer) => layer.model).find((inner) => inner !== undefined);
   if (!found) return nested !== undefined && channelsFirst(nested);

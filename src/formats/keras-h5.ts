@@ -6,11 +6,11 @@
 import { ThawError } from '../errors.js';
 import type { RangeFile } from './file.js';
 import { Hdf5File } from './hdf5.js';
-import { kerasFault, parseModel, type KerasModel } from './keras-config.js';
+import { kerasFault, parseModel, type PreprocessingModel } from './keras-config.js';
 import type { KerasWeights } from './keras-context.js';
 import { translate } from './keras-graph.js';
 import { knownModel } from './keras-known.js';
-import type { KerasMode } from './keras-preprocessing.js';
+import type { PreprocessingMode } from './keras-preprocessing.js';
 import type { StoredTensor } from './layout.js';
 import { withoutNetwork, type Checkpoint, type OpenOptions, type TensorEntry } from './types.js';
 
@@ -36,7 +36,7 @@ async function readOpen(h5: Hdf5File, { inputSize }: OpenOptions): Promise<Check
   const version = ((await h5.texts('', 'keras_version')) ?? (await h5.texts(root, 'keras_version')))?.[0];
   const known = config === undefined ? knownModel(weights.shapes()) : null;
   const notes = known ? [`the file has weights only; names and shapes are those of ${known.model.name}`] : [];
-  const make = (): KerasModel | undefined =>
+  const make = (): PreprocessingModel | undefined =>
     config === undefined ? known?.model : parseModel(parseJson(config, h5.path), `'${h5.path}'`);
   return kerasResult({
     path: h5.path,
@@ -70,9 +70,9 @@ interface Parts {
   format: 'keras-h5' | 'keras-zip';
   weights: ReadableWeights;
   /** undefined: the file has no model and none is known. */
-  make: () => KerasModel | undefined;
+  make: () => PreprocessingModel | undefined;
   version?: string | undefined;
-  mode?: KerasMode | undefined;
+  mode?: PreprocessingMode | undefined;
   inputSize: OpenOptions['inputSize'];
   notes: string[];
 }

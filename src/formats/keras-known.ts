@@ -1,10 +1,10 @@
 /** Published Keras networks whose weights travel without their graph, told by names and shapes. */
-import type { KerasInput, KerasLayer, KerasModel } from './keras-config.js';
-import type { KerasMode } from './keras-preprocessing.js';
+import type { KerasInput, KerasLayer, PreprocessingModel } from './keras-config.js';
+import type { PreprocessingMode } from './keras-preprocessing.js';
 
 export interface KnownModel {
-  model: KerasModel;
-  mode: KerasMode;
+  model: PreprocessingModel;
+  mode: PreprocessingMode;
 }
 
 interface Named {
@@ -29,7 +29,7 @@ class Stack {
     return name;
   }
 
-  model(name: string): KerasModel {
+  model(name: string): PreprocessingModel {
     return { name, layers: this.layers, outputs: [{ layer: this.layers.at(-1)!.name, node: 0, tensor: 0 }] };
   }
 }

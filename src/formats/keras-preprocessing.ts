@@ -5,10 +5,13 @@
 import type { Preprocessing } from '../zoo/types.js';
 import type { Size } from './keras-shape.js';
 
-/** tf: -1 … 1. torch: ImageNet's mean and deviation. caffe: BGR, ImageNet's mean, 0 … 255. raw: 0 … 255. */
-export type KerasMode = 'tf' | 'torch' | 'caffe' | 'raw';
+/**
+ * A convention for pictures of three channels. tf: values -1 … 1. torch: ImageNet's mean and deviation on 0 … 1. caffe: BGR,
+ * 0 … 255 less ImageNet's mean. raw: 0 … 255.
+ */
+export type PreprocessingMode = 'tf' | 'torch' | 'caffe' | 'raw';
 
-const NUMBERS: Readonly<Record<KerasMode, { mean: number[]; std: number[] }>> = {
+const NUMBERS: Readonly<Record<PreprocessingMode, { mean: number[]; std: number[] }>> = {
   tf: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
   torch: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
   // Given in RGB: the graph itself turns the colours around.
@@ -16,7 +19,7 @@ const NUMBERS: Readonly<Record<KerasMode, { mean: number[]; std: number[] }>> = 
   raw: { mean: [0, 0, 0], std: [1 / 255, 1 / 255, 1 / 255] },
 };
 
-const PUBLISHED: [RegExp, KerasMode][] = [
+const PUBLISHED: [RegExp, PreprocessingMode][] = [
   [/^mobilenet(v2)?_\d\.\d+_\d+$/i, 'tf'],
   [/^(inception_v3|inception_resnet_v2|xception|nasnet(_mobile|_large)?|resnet(50|101|152)v2)$/i, 'tf'],
   [/^(vgg16|vgg19|resnet(50|101|152))$/i, 'caffe'],
@@ -25,12 +28,12 @@ const PUBLISHED: [RegExp, KerasMode][] = [
 ];
 
 /** The mode of a published network of this name. */
-export function publishedMode(name: string): KerasMode | undefined {
+export function publishedMode(name: string): PreprocessingMode | undefined {
   return PUBLISHED.find(([pattern]) => pattern.test(name))?.[1];
 }
 
 /** Shorter side to the network's size and its middle, where the network takes squares: sides keep their ratio. */
-export function preprocessingOf(mode: KerasMode, [h, w]: readonly [Size, Size]): Preprocessing {
+export function preprocessingOf(mode: PreprocessingMode, [h, w]: readonly [Size, Size]): Preprocessing {
   const square = h === w && h !== null ? { resize: h, crop: h } : {};
   return { ...NUMBERS[mode], ...sized([h, w]), ...square, channels: 3, source: 'assumed' };
 }

@@ -4,7 +4,7 @@
  */
 import type { RangeFile } from './file.js';
 import { Hdf5File } from './hdf5.js';
-import { isObject, parseModel, type KerasModel } from './keras-config.js';
+import { isObject, parseModel, type PreprocessingModel } from './keras-config.js';
 import { kerasResult, parseJson, type ReadableWeights } from './keras-h5.js';
 import type { StoredTensor } from './layout.js';
 import type { Checkpoint, OpenOptions, TensorEntry } from './types.js';
@@ -72,13 +72,13 @@ class VariableWeights implements ReadableWeights {
 
   constructor(
     private readonly stored: Map<string, StoredTensor>,
-    model: KerasModel,
+    model: PreprocessingModel,
   ) {
     this.#place(model, [], '');
   }
 
   /** Groups bear the layers' names or, of earlier versions, their kinds in order: conv2d, conv2d_1, …. */
-  #place(model: KerasModel, path: string[], group: string): void {
+  #place(model: PreprocessingModel, path: string[], group: string): void {
     const used = new Map<string, number>();
     const groups = new Set(
       [...this.stored.keys()]

@@ -6,7 +6,7 @@ import type { Design } from './design.js';
 import { checkDevice, checkInstalled } from './device.js';
 import type { DeviceRequest } from './device.js';
 import { Network } from './network.js';
-import { givenPreprocessing } from './preprocessing.js';
+import { givenGraph, givenPreprocessing } from './preprocessing.js';
 import type { GivenPreprocessing } from './preprocessing.js';
 import type { LoadReport } from './report.js';
 
@@ -16,7 +16,8 @@ export interface NetworkOptions {
   labels?: readonly string[] | undefined;
   /**
    * Overrides what is said here of the file's or the architecture's preprocessing. 'torch' (ImageNet's mean and deviation),
-   * 'tf' (values -1 … 1) or 'raw' (0 … 255): the numbers of that convention, at the network's own size or 224.
+   * 'tf' (values -1 … 1), 'caffe' (0 … 255 less ImageNet's mean, for weights trained on BGR: the graph turns RGB around) or
+   * 'raw' (0 … 255): the numbers of that convention, at the network's own size or 224.
    */
   preprocessing?: GivenPreprocessing;
   /**
@@ -65,6 +66,7 @@ export async function assemble(
   const session = createSession({ threads: options.threads });
   const net = new Network({
     ...rest,
+    graph: givenGraph(design.graph, options.preprocessing),
     labels: given ?? labels,
     labelsSource: given ? 'given' : labels ? 'file' : 'index',
     preprocessing: preprocessed,

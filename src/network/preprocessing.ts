@@ -1,13 +1,13 @@
 /** How pictures come into a network: as its file says, as the caller says, or by the name of a convention. */
 import { expected } from '../errors.js';
 import { preprocessingOf } from '../formats/keras-preprocessing.js';
+import type { PreprocessingMode } from '../formats/keras-preprocessing.js';
+import type { GraphDescription } from '../graph/types.js';
 import type { Preprocessing } from '../zoo/index.js';
 import type { Design } from './design.js';
+import { freshName } from './graph-edit.js';
 
-/** A convention, for a network of three channels: values -1 … 1, ImageNet's mean and deviation on 0 … 1, or 0 … 255. */
-export type PreprocessingMode = 'tf' | 'torch' | 'raw';
-
-export const PREPROCESSING_MODES: readonly PreprocessingMode[] = ['tf', 'torch', 'raw'];
+export const PREPROCESSING_MODES: readonly PreprocessingMode[] = ['tf', 'torch', 'caffe', 'raw'];
 
 /** Fields in place of the file's or the architecture's, or a convention. */
 export type GivenPreprocessing = Partial<Omit<Preprocessing, 'source'>> | PreprocessingMode;
@@ -35,6 +35,28 @@ export function givenPreprocessing(design: Design, given: GivenPreprocessing | u
     );
   }
   return merged;
+}
+
+/**
+ * The graph as the convention wants it. Pictures come in as RGB whatever it is: for 'caffe' the graph turns them around
+ * before anything reads them.
+ */
+export function givenGraph(graph: GraphDescription, given: GivenPreprocessing | undefined): GraphDescription {
+  const picture = graph.inputs[0]?.name;
+  if (given !== 'caffe' || picture === undefined) return graph;
+  const turned = freshName(graph, `${picture}.bgr`);
+  const planes = [2, 1, 0].map((start) => ({
+    name: `${turned}.plane${start}`,
+    op: 'slice',
+    inputs: [picture],
+    attrs: { axis: 1, start, end: start + 1 },
+  }));
+  const joined = { name: turned, op: 'concat', inputs: planes.map(({ name }) => name), attrs: { axis: 1 } };
+  const readers = graph.nodes.map((node) => ({
+    ...node,
+    inputs: node.inputs.map((input) => (input === picture ? turned : input)),
+  }));
+  return { ...graph, nodes: [...planes, joined, ...readers] };
 }
 
 /** Of a network that has a size of its own only mean and deviation change. */

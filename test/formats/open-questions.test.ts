@@ -4,7 +4,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { create, load } from '../../src/index.js';
-import type { LoadOptions } from '../../src/index.js';
+import type { LoadOptions, Network } from '../../src/index.js';
 import { json, thaw } from '../cli/thaw.js';
 import { temporaryFolder } from '../python.js';
 import { writeModel } from './onnx-models.js';
@@ -184,8 +184,27 @@ describe('how pictures come in, where the file does not say', () => {
     expect(known.preprocessing).toMatchObject({ mean, std, resize: 342, crop: 299 });
   });
 
+  it('is caffe by name: the graph turns RGB around, also when it is saved', async () => {
+    using plain = await create('squeezenet1_1', { classes: 2, seed: 1 });
+    using turned = await create('squeezenet1_1', { classes: 2, seed: 1, preprocessing: 'caffe' });
+    expect(turned.preprocessing).toMatchObject({ mean: [123.68, 116.779, 103.939].map((v) => v / 255), channels: 3 });
+    const plane = 64 * 64;
+    const data = Float32Array.from({ length: 3 * plane }, (_, i) => Math.sin(i * 0.37) + Math.floor(i / plane));
+    const bgr = Float32Array.from(data, (_, i) => data[(2 - Math.floor(i / plane)) * plane + (i % plane)]!);
+    const run = async (net: Network, pixels: Float32Array): Promise<number[]> => [
+      ...(Object.values(await net.forward({ data: pixels, shape: [1, 3, 64, 64] }))[0]!.data as Float32Array),
+    ];
+    const wanted = await run(plain, bgr);
+    expect(await run(turned, data)).toEqual(wanted);
+    expect(await run(plain, data)).not.toEqual(wanted);
+    const saved = path.join(folder.path, 'turned.safetensors');
+    await turned.save(saved);
+    using back = await load(saved);
+    expect(await run(back, data)).toEqual(wanted);
+  });
+
   it('is no convention of another name, nor of pictures without colours', async () => {
-    await expect(load(bare(3), { preprocessing: 'caffe' as never })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+    await expect(load(bare(3), { preprocessing: 'mxnet' as never })).rejects.toMatchObject({ code: 'ERR_OPTION' });
     await expect(load(bare(1), { preprocessing: 'tf' })).rejects.toMatchObject({ code: 'ERR_OPTION' });
   });
 
