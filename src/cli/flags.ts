@@ -59,7 +59,7 @@ const PREPROCESSING: Flag = {
   value: 'MODE',
   text: "How pictures become the network's input, where its file does not say or says it wrongly: torch (ImageNet's mean and deviation), tf (values -1 to 1), caffe (BGR, 0 to 255 less ImageNet's mean) or raw (0 to 255).",
 };
-const INPUT_SIZE: Flag = {
+export const INPUT_SIZE: Flag = {
   name: 'input-size',
   kind: 'text',
   value: 'HxW',

@@ -152,6 +152,9 @@ describe('the size of pictures that a file leaves open', () => {
     const shown = await json(['inspect', open(), '--input-size', '5x7']);
     expect(shown.summary.rows[0].shape).toEqual([1, 1, 3, 4]);
     expect((await thaw(['inspect', open(), '--input-size', 'large'])).code).toBe(2);
+    const quick = ['bench', '--batch', '2', '--repeats', '1', '--input-size', '5x7'];
+    expect(await json([...quick, '--net', open()])).toMatchObject({ batch: 2 });
+    expect((await thaw([...quick, '--net', 'resnet18'])).code).toBe(2);
   });
 });
 

@@ -4,7 +4,7 @@ import { create } from '../../network/create.js';
 import type { Network } from '../../network/network.js';
 import type { PlanMode, Tensor } from '../../network/types.js';
 import { architectures } from '../../zoo/index.js';
-import { engine, number, text, UsageError } from '../flags.js';
+import { answers, engine, INPUT_SIZE, number, text, UsageError } from '../flags.js';
 import type { Values } from '../flags.js';
 import { loadNetwork, sayDevice } from '../load.js';
 import type { CliCommand, Context } from './command.js';
@@ -36,6 +36,7 @@ export const bench: CliCommand = {
         text: 'forward; step: a step that trains all; head: a step that trains the last layer alone, body computed each time. Default forward.',
       },
       { name: 'repeats', kind: 'number', value: 'N', text: 'Measured runs, after two that are not. Default 11.' },
+      INPUT_SIZE,
     ],
     examples: [
       'thaw bench --net resnet50',
@@ -71,7 +72,9 @@ function whole(values: Values, name: string, otherwise: number): number {
 }
 
 async function open(name: string, values: Values, context: Context): Promise<Network> {
-  if (!architectures().includes(name)) return loadNetwork(name, context, engine(values));
+  const answered = answers(values);
+  if (!architectures().includes(name)) return loadNetwork(name, context, { ...answered, ...engine(values) });
+  if (answered.inputSize) throw new UsageError(`expected a file for --input-size, received the network ${name}`);
   const net = await create(name, { ...engine(values), signal: context.signal });
   sayDevice(net, (line) => context.output.say(line));
   return net;
