@@ -116,7 +116,7 @@ class Lower {
   virtual int threads() const { return 1; }
   /// Is output i too large to be found in the caches again? Then it is written past them: a store into a cache reads the
   /// line first.
-  virtual bool streams(size_t i) const = 0;
+  virtual bool streams(size_t i) const { return (void)i, false; }
   virtual void add(std::function<void(Run&)> step) = 0;
   /// Looks at what launches left in `reads` (by Run::fetch) and throws where it is wrong: right after them, or on a GPU
   /// at the end of the run.

@@ -119,9 +119,9 @@ void Case::statistics() {
 
 void Case::apply() {
   std::vector<float> y(x.size());
-  gpu::run_tasks(cpu.apply, {view, x.data(), map(false), p.residual ? residual.data() : nullptr, y.data()}, parts);
+  gpu::run_tasks(cpu.apply, {view, x.data(), map(false), p.residual ? residual.data() : nullptr, y.data(), true}, parts);
   const Array<float> on_y(y.size());
-  gpu.apply({view, on_x, map(true), p.residual ? on_residual.data() : nullptr, on_y}, parts, nullptr);
+  gpu.apply({view, on_x, map(true), p.residual ? on_residual.data() : nullptr, on_y, true}, parts, nullptr);
   FINISH();
   expect_pictures(p, on_y.read(), y, 0x1p-20, "apply " + p.text());
 }
@@ -153,10 +153,10 @@ void Case::backward() {
     const bool reads_x = way < 2;
     std::vector<float> dx(x.size());
     gpu::run_tasks(cpu.backward, {view, reads_x ? x.data() : nullptr, reads_x ? nullptr : x.data(), dy.data(), m,
-                                  way == 0 ? joined.data() : nullptr, dx.data()}, parts);
+                                  way == 0 ? joined.data() : nullptr, dx.data(), true}, parts);
     const Array<float> on_dx(dx.size());
     gpu.backward({view, reads_x ? on_x.data() : nullptr, reads_x ? nullptr : on_x.data(), on_dy, on_m,
-                  way == 0 ? same.data() : nullptr, on_dx}, parts, nullptr);
+                  way == 0 ? same.data() : nullptr, on_dx, true}, parts, nullptr);
     FINISH();
     expect_pictures(p, on_dx.read(), dx, 0x1p-20, "dx " + std::to_string(way) + " " + p.text());
   }

@@ -80,7 +80,6 @@ class GpuLower final : public Lower {
   const Graph& graph() const override { return program_.graph; }
   const Node& node() const override { return node_; }
   Isa isa() const override { return program_.isa; }
-  bool streams(size_t) const override { return false; }
   Buffer workspace(size_t bytes) override {
     run_.memory.push_back(std::make_unique<Bytes>(bytes));
     return static_cast<Buffer>(run_.memory.size()) - 1;
