@@ -34,7 +34,9 @@ class Lowerer final : public Lower {
   }
   int threads() const override { return lowered_.threads; }
   bool streams(size_t i) const override {
-    return physical_bytes(out(i)) > second_level_cache() * static_cast<size_t>(threads());
+    // In inference groups of pictures stay in a thread's cache (run/depth_first.h).
+    const bool training = !lowered_.program.gradients.empty();
+    return training && physical_bytes(out(i)) > second_level_cache() * static_cast<size_t>(threads());
   }
   void announce(size_t scratch) override { lowered_.scratch = std::max(lowered_.scratch, scratch); }
   void add(std::function<void(Run&)> step) override { lowered_.steps[n_].push_back(std::move(step)); }
