@@ -1,5 +1,5 @@
 // Lowering of conv2d_backward_weights in bf16 (kernels/conv2d_weights_bf16.h): how rows become positions, how many of
-// them are a unit, and which tiles of channels and outputs a task takes. All of it follows from shapes alone.
+// them are a unit, and which tiles of channels and outputs a task takes.
 #include "kernels/conv2d_weights_bf16.h"
 
 #include <algorithm>
@@ -15,11 +15,11 @@ constexpr int64_t kStep = 32;              // positions of a step
 constexpr int64_t kUnitPositions = 512;    // rows of x and dy of a product stay in the first-level cache
 constexpr int64_t kTaskBytes = 1280 << 10;  // packed operands and sums: within a second-level cache
 constexpr int64_t kPartialBytes = 64 << 20;
-constexpr int64_t kTasks = 16;             // wanted, where there is enough to do
+constexpr int64_t kTasks = 8;              // wanted, where there is enough to do
 
-// Measured cycles: packing of a step of one block of x or dy, a product of 32 × 32 × 32, loading and storing its sums, a
-// byte of partial sums.
-constexpr double kPackX = 200, kPackDy = 120, kProduct = 80, kSums = 160, kPartialByte = 0.25;
+// Measured cycles: packing of a step of one block of x or dy, which mostly waits for it to come from memory, a product of
+// 32 × 32 × 32, loading and storing its sums, a byte of partial sums.
+constexpr double kPackX = 700, kPackDy = 350, kProduct = 100, kSums = 200, kPartialByte = 0.25;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -56,8 +56,8 @@ int64_t shared_border(const Conv2dCopyAxis& axis, int64_t extent, int64_t size, 
 
 class Cut {
  public:
-  explicit Cut(const Conv2dShape& c, bool narrow)
-      : c_(c), grid_(forward_grid(c)), plan_(std::make_shared<Plan>()), a_(plan_->args) {
+  Cut(const Conv2dShape& c, bool narrow, int threads)
+      : c_(c), grid_(forward_grid(c)), threads_(threads), plan_(std::make_shared<Plan>()), a_(plan_->args) {
     a_.narrow = narrow;
   }
 
@@ -156,19 +156,18 @@ class Cut {
     return tiles * (static_cast<double>(a_.units) * unit + (k.chunks > 1 ? kPartialByte * partial : 0));
   }
 
-  /// The cheapest cut among those with enough tasks, or with the most.
-  Choice choose(int64_t all_blocks, int64_t all_panels, int64_t families) const {
-    Choice best{1, 1, 1};
+  /// The cheapest cut among those with `wanted` tasks, or with the most, and with so many chunks.
+  Choice choose(int64_t all_blocks, int64_t all_panels, int64_t families, int64_t wanted, int64_t least_chunks,
+                int64_t most_chunks) const {
+    Choice best{1, 1, least_chunks};
     double least = 1e308;
     int64_t most = 0;
-    const int64_t room =
-        std::max<int64_t>(1, kPartialBytes / (all_blocks * all_panels * families * a_.taps * 4096));
     for (int64_t b = 1; b < 2 * all_blocks; b *= 2)
       for (int64_t p = 1; p < 2 * all_panels; p *= 2)
-        for (int64_t chunks = 1; chunks <= std::min({a_.units, room, 2 * kTasks}); ++chunks) {
+        for (int64_t chunks = least_chunks; chunks <= most_chunks; ++chunks) {
           const Choice k{std::min(b, all_blocks), std::min(p, all_panels), chunks};
           const int64_t tasks = std::min(
-              kTasks, divide_up(all_blocks, k.blocks) * divide_up(all_panels, k.panels) * families * chunks);
+              wanted, divide_up(all_blocks, k.blocks) * divide_up(all_panels, k.panels) * families * chunks);
           const double cycles = cost(k, all_blocks, all_panels);
           if (tasks < most || (tasks == most && cycles >= least)) continue;
           best = k, least = cycles, most = tasks;
@@ -187,7 +186,11 @@ class Cut {
     };
     int64_t families = 0;
     for (int32_t p = 0; p < count; p = family_end(p)) ++families;
-    const Choice k = choose(all[0].in_blocks, family_end(0), families);
+    const int64_t blocks = all[0].in_blocks, panels = family_end(0);
+    // Chunks decide the order of the sums, so they follow from the shape; tiles may follow from the threads.
+    const int64_t room = std::max<int64_t>(1, kPartialBytes / (blocks * panels * families * a_.taps * 4096));
+    const int64_t chunks = choose(blocks, panels, families, kTasks, 1, std::min({a_.units, room, 2 * kTasks})).chunks;
+    const Choice k = choose(blocks, panels, families, 2 * threads_, chunks, chunks);
     for (int32_t p = 0, end; p < count; p = end) {
       end = family_end(p);
       for (int32_t first = p; first < end; first += static_cast<int32_t>(k.panels))
@@ -207,6 +210,7 @@ class Cut {
 
   const Conv2dShape& c_;
   const Grid grid_;
+  const int threads_;
   std::shared_ptr<Plan> plan_;
   Conv2dWeightsBf16& a_;
   int64_t row_reach_ = 0;
@@ -216,7 +220,7 @@ class Cut {
 
 void lower_weights_bf16(Lower& lower, const Conv2dShape& c, bool narrow) {
   const Conv2dWeightsBf16Kernels& kernels = conv2d_weights_bf16_kernels(lower.isa());
-  const std::shared_ptr<Plan> plan = Cut(c, narrow).make();
+  const std::shared_ptr<Plan> plan = Cut(c, narrow, lower.threads()).make();
   const Conv2dWeightsBf16& a = plan->args;
   const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
   const bool one = a.chunks == 1;
