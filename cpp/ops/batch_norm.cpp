@@ -17,6 +17,7 @@
 
 #include "ops/op.h"
 #include "ops/product.h"
+#include "ops/two_passes.h"
 
 namespace thaw {
 
@@ -132,71 +133,81 @@ MapBuffers map_of(Lower& low, Buffer mean, Buffer spread, Buffer weight, Buffer 
           eps_of(low.attrs()), static_cast<float>(low.attrs().get("alpha", 0.01)), fused_activation(low.attrs())};
 }
 
-void lower_statistics(Lower& low, const Form& form) {
+TwoPasses passes_of(const Lower& low, const Form& form, int64_t tensors) {
+  return {form.blocks(), form.chunks(), tensors * form.view.pictures * form.view.pixels * 64, low.threads()};
+}
+
+/// The mean and so on of the batch, from its sums.
+auto statistics_of(Lower& low, const Form& form, Buffer partial) {
   const ChannelView view = form.view;
   const int64_t chunks = form.chunks();
-  const Buffer x = low.input(0), partial = low.workspace(form.sums_bytes(form.parts()));
-  low.launch(form.kernels.sums, form.parts(), 0, [=](Run& run) {
-    return BatchNormSums{view, run.f32(x), static_cast<double*>(run.at(partial))};
-  });
-  const Buffer old_mean = low.input(3), old_var = low.input(4);
+  const Buffer x = low.input(0), old_mean = low.input(3), old_var = low.input(4), tracked = low.input(5);
   const Buffer mean = low.output(1), invstd = low.output(2), next_mean = low.output(3), next_var = low.output(4);
-  const Buffer tracked = low.input(5), next = low.has(5) ? low.output(5) : kNone;
+  const Buffer next = low.has(5) ? low.output(5) : kNone;
   const float eps = eps_of(low.attrs()), momentum = static_cast<float>(low.attrs().get("momentum", 0.1));
-  low.launch(form.kernels.statistics, form.blocks(), 0, [=](Run& run) {
+  return [=](Run& run) {
     return BatchNormStatistics{view.channels, chunks, view.pictures * view.pixels,
                                static_cast<const double*>(run.at(partial)), view, run.f32(x), run.f32(old_mean),
                                run.f32(old_var), eps, momentum, run.f32(mean), run.f32(invstd), run.f32(next_mean),
                                run.f32(next_var), static_cast<const int64_t*>(run.at(tracked)),
                                static_cast<int64_t*>(run.at(next))};
-  });
+  };
 }
 
 void lower_batch_norm(Lower& low) {
   const Form form = form_of(low.in(0), low.isa());
   const bool batch = of_batch(low.attrs());
-  if (batch) lower_statistics(low, form);
   const MapBuffers map = map_of(low, batch ? low.output(1) : low.input(3), batch ? low.output(2) : low.input(4),
                                 low.input(1), low.input(2));
   const ChannelView view = form.view;
   const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);
   const bool stream = view.padded && low.streams(0);
-  low.launch(form.kernels.apply, form.parts(), 0, [=](Run& run) {
+  const auto apply = [=](Run& run) {
     return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y), stream};
-  });
-}
-
-/// Sums over the batch, into `sums` and into the affine gradients where they are wanted.
-void lower_backward_sums(Lower& low, const Form& form, const MapBuffers& map, Buffer sums) {
-  const ChannelView view = form.view;
-  const int64_t chunks = form.chunks();
-  const Buffer dy = low.input(0), x = low.input(1), partial = low.workspace(form.sums_bytes(form.parts()));
-  low.launch(form.kernels.backward_sums, form.parts(), 0, [=](Run& run) {
-    return BatchNormBackwardSums{view, run.f32(x), run.f32(dy), map.at(run), static_cast<double*>(run.at(partial))};
-  });
-  const bool affine = low.attrs().get("affine", true), data = low.attrs().get("data", true);
-  const Buffer dweight = affine ? low.output(data) : kNone, dbias = affine ? low.output(data + 1) : kNone;
-  low.launch(form.kernels.join, form.blocks(), 0, [=](Run& run) {
-    return BatchNormJoin{view.channels, chunks, static_cast<const double*>(run.at(partial)), run.f32(map.spread),
-                         map.variance, map.eps, static_cast<double*>(run.at(sums)), run.f32(dweight), run.f32(dbias)};
-  });
+  };
+  if (!batch) return low.launch(form.kernels.apply, form.parts(), 0, apply);
+  const Buffer partial = low.workspace(form.sums_bytes(form.parts()));
+  const auto sums = [=](Run& run) {
+    return BatchNormSums{view, run.f32(x), static_cast<double*>(run.at(partial))};
+  };
+  launch_two_passes(low, passes_of(low, form, 1), Pass{form.kernels.sums, sums},
+                    Pass{form.kernels.statistics, statistics_of(low, form, partial)}, Pass{form.kernels.apply, apply});
 }
 
 void lower_backward(Lower& low) {
   const Form form = form_of(low.in(0), low.isa());
-  const bool fixed = frozen(low.attrs());
-  const bool summed = !fixed || low.attrs().get("affine", true);
-  const MapBuffers map = map_of(low, low.input(3), low.input(4), low.input(2), low.input(5));
-  const Buffer sums = summed ? low.workspace(form.sums_bytes(form.blocks())) : kNone;
-  if (summed) lower_backward_sums(low, form, map, sums);
-  if (!low.attrs().get("data", true)) return;
   const ChannelView view = form.view;
-  const Buffer dy = low.input(0), x = low.input(1), y = low.input(6), dx = low.output(0), used = fixed ? kNone : sums;
-  const bool stream = view.padded && low.streams(0);
-  low.launch(form.kernels.backward, form.parts(), 0, [=](Run& run) {
+  const bool fixed = frozen(low.attrs());
+  const bool affine = low.attrs().get("affine", true), data = low.attrs().get("data", true), summed = !fixed || affine;
+  const MapBuffers map = map_of(low, low.input(3), low.input(4), low.input(2), low.input(5));
+  const Buffer partial = summed ? low.workspace(form.sums_bytes(form.parts())) : kNone;
+  const Buffer sums = summed ? low.workspace(form.sums_bytes(form.blocks())) : kNone;
+  const Buffer dy = low.input(0), x = low.input(1), y = low.input(6), used = fixed ? kNone : sums;
+  const Buffer dx = data ? low.output(0) : kNone;
+  const bool stream = data && view.padded && low.streams(0);
+  const auto apply = [=](Run& run) {
     return BatchNormBackward{view, run.f32(x), run.f32(y), run.f32(dy), map.at(run),
                              static_cast<const double*>(run.at(used)), run.f32(dx), stream};
-  });
+  };
+  if (!summed) {
+    if (data) low.launch(form.kernels.backward, form.parts(), 0, apply);
+    return;
+  }
+  const auto add_up = [=](Run& run) {
+    return BatchNormBackwardSums{view, run.f32(x), run.f32(dy), map.at(run), static_cast<double*>(run.at(partial))};
+  };
+  const Buffer dweight = affine ? low.output(data) : kNone, dbias = affine ? low.output(data + 1) : kNone;
+  const int64_t chunks = form.chunks();
+  const auto join = [=](Run& run) {
+    return BatchNormJoin{view.channels, chunks, static_cast<const double*>(run.at(partial)), run.f32(map.spread),
+                         map.variance, map.eps, static_cast<double*>(run.at(sums)), run.f32(dweight), run.f32(dbias)};
+  };
+  if (data) {
+    return launch_two_passes(low, passes_of(low, form, 2), Pass{form.kernels.backward_sums, add_up},
+                             Pass{form.kernels.join, join}, Pass{form.kernels.backward, apply});
+  }
+  low.launch(form.kernels.backward_sums, form.parts(), 0, add_up);
+  low.launch(form.kernels.join, form.blocks(), 0, join);
 }
 
 }  // namespace
