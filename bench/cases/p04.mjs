@@ -7,8 +7,8 @@ export default {
   async run(context) {
     const rows = [];
     for (const network of ['mobilenet_v2', 'squeezenet1_1']) {
-      rows.push(await besideOnnxRuntime({ network, precision: 'bf16', must: 3, aim: 5 }, context));
-      rows.push(await besideOnnxRuntime({ network, precision: 'fp32', must: 1, aim: 1.3 }, context));
+      rows.push(...(await besideOnnxRuntime({ network, precision: 'bf16', must: 3, aim: 5 }, context)));
+      rows.push(...(await besideOnnxRuntime({ network, precision: 'fp32', must: 1, aim: 1.3 }, context)));
     }
     return rows;
   },

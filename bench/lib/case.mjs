@@ -24,8 +24,8 @@
  * @property {number} value the peer's median
  * @property {number} ratio how many times better thaw is; memory: its share of the peer's
  * @property {number} spread the larger of both spreads: distance of the quartiles as a share of the median
- * @property {number} must
- * @property {number} aim
+ * @property {number} [must] without it the row has no goal: it is only told
+ * @property {number} [aim]
  * @property {boolean} [share] the ratio is a share: lower is better
  * @property {string} [remark]
  */
@@ -45,8 +45,7 @@ export function timeRow({ network, peer, mode, thaw, other, must, aim, pictures,
     value: shown(other),
     ratio: other.median / thaw.median,
     spread: Math.max(thaw.spread, other.spread),
-    must,
-    aim,
+    ...(must !== undefined && { must, aim }),
     ...(remark && { remark }),
   };
 }

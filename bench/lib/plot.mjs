@@ -30,8 +30,10 @@ export function newest(markdown) {
     const cells = line.split('|').map((cell) => cell.trim());
     if (!/^P\d+$/.test(cells[1] ?? '')) continue;
     const [, name, network, peer, , , , ratio, must, aim, , remark] = cells;
-    if (!/\d/.test(ratio)) continue;
-    const what = [network, remark && `(${remark})`, 'beside', peer].filter(Boolean).join(' ');
+    if (!/\d/.test(ratio) || !/\d/.test(must)) continue;
+    // What was timed by single passes once, and in rows since, is one thing.
+    const timed = remark.replace(/, passes in a row$/, '');
+    const what = [network, timed && `(${timed})`, 'beside', peer].filter(Boolean).join(' ');
     const [r, m, a] = [ratio, must, aim].map((text) => (SHARES.has(name) ? 1 / parseFloat(text) : parseFloat(text)));
     bars.set(`${name} ${what}`, { name, what, ratio: r, must: m, aim: a, isa });
   }

@@ -10,6 +10,7 @@ const number = (value) => {
 
 function verdict(row) {
   if (!Number.isFinite(row.ratio)) return 'absent';
+  if (row.must === undefined) return '-';
   if (standing(row) < 1) return 'missed';
   return standing({ ...row, must: row.aim }) < 1 ? 'must' : 'aim';
 }
@@ -38,8 +39,8 @@ function cells(name, row) {
     number(row.value),
     row.unit,
     Number.isFinite(row.ratio) ? `${row.ratio.toFixed(2)}x` : '-',
-    `${row.must}x`,
-    `${row.aim}x`,
+    row.must === undefined ? '-' : `${row.must}x`,
+    row.aim === undefined ? '-' : `${row.aim}x`,
     verdict(row),
     Number.isFinite(row.spread) ? `${(100 * row.spread).toFixed(0)}%` : '-',
     row.remark ?? '',
@@ -82,15 +83,15 @@ export function jsonLines({ name, rows }, machine) {
       thaw: row.thaw,
       peer: row.value,
       unit: row.unit,
-      must: row.must,
-      aim: row.aim,
+      must: row.must ?? null,
+      aim: row.aim ?? null,
       spread: row.spread,
       peerVersion: row.peer.version ?? null,
       isa: machine.isa,
       ...(row.remark && { remark: row.remark }),
       ...more,
     });
-  const measured = rows.filter(({ ratio }) => Number.isFinite(ratio));
+  const measured = rows.filter(({ ratio, must }) => Number.isFinite(ratio) && must !== undefined);
   const worst = measured.reduce((a, b) => (a && standing(a) <= standing(b) ? a : b), undefined);
   return [...rows.map((row) => line(row)), ...(worst ? [line(worst, { worst: true })] : [])].join('\n');
 }
@@ -98,7 +99,9 @@ export function jsonLines({ name, rows }, machine) {
 const TITLE = `# Measured
 
 Ratios against peers on the same machine in the same run, medians of interleaved repeats: \`npm run bench -- --record\` adds to
-this file. An absolute time proves nothing about another machine.
+this file. An absolute time proves nothing about another machine. Each side's turn begins after 150 ms in which nothing runs. Where
+a pass takes less than 20 ms on one side, a turn of either side is a row of passes: one that does not count, then some 100 ms of the
+slower side's, of which the mean counts ("passes in a row"). What that first pass takes stands in a row without a goal.
 `;
 
 /** Adds the results, with date and machine, to a file. */
