@@ -1,25 +1,46 @@
 import { defineConfig } from 'vitest/config';
+import LongestFirst from './test/sequencer.js';
 
 const shared = {
   testTimeout: 120_000,
   hookTimeout: 120_000,
 };
 
+/** Compared with float32 of other software: a processor with AMX would compute in bf16 by default. */
+const env = { THAW_MAX_ISA: process.env['THAW_MAX_ISA'] ?? 'avx512' };
+
+/** What another file beside them would disturb. */
+const ALONE = [
+  // They look at time, at memory, at what a process or the event loop does at a moment.
+  'test/robust/**/*.test.ts',
+  'test/native-{commands,process}.test.ts',
+  'test/train/{kill,disk-cache}.test.ts',
+  'test/hub/command.test.ts',
+  'test/formats/hdf5.test.ts',
+  'test/cli/bench.test.ts',
+  // They build the stand-in, in one folder.
+  'test/network/*-standin.test.ts',
+  'test/parity/operators.test.ts',
+  // It reads objects that are written while others build.
+  'test/structure.test.ts',
+];
+
 export default defineConfig({
   test: {
-    // The core uses every processor by itself: files side by side would only disturb each other's timing.
-    fileParallelism: false,
     pool: 'forks',
     reporters: ['default', './test/skips.ts'],
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
           ...shared,
           name: 'fp32',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/bf16/**'],
-          // Compared with float32 of other software: a processor with AMX would compute in bf16 by default.
-          env: { THAW_MAX_ISA: process.env.THAW_MAX_ISA ?? 'avx512' },
+          exclude: ['test/bf16/**', ...ALONE],
+          // Each file uses all processors at times, waits for PyTorch, a server or a process at others, and may take
+          // gigabytes: two at once leave few processors idle, and fit into 8 GB.
+          maxWorkers: 2,
+          env,
         },
       },
       {
@@ -28,7 +49,12 @@ export default defineConfig({
           name: 'bf16',
           // On whatever the machine has: without AMX its tiles are computed on other vectors, to the same bits.
           include: ['test/bf16/**/*.test.ts'],
+          maxWorkers: 2,
         },
+      },
+      {
+        // After the others: Vitest has a group of its own for projects without parallelism.
+        test: { ...shared, name: 'alone', include: ALONE, fileParallelism: false, env },
       },
     ],
   },
