@@ -5,7 +5,8 @@
 For each line writes into FOLDER, then prints a line of JSON: the files of weights and, for batch norm 'frozen' and
 'train' (networks that have none: 'plain'; dropout off), the batch, its targets, and a listing of <mode>.bin: the
 output, the loss and the gradient of every parameter of the mean cross-entropy. Tensors of more than SAMPLE elements are
-sampled at a stride that is prime, so that it meets every row.
+sampled at a stride that is prime, so that it meets every row. A weight of LARGE elements or more has its gradient in the
+first network with one of that shape; the others, which have the same weight, name it as frozen.
 
 PyTorch's error is the largest of four float32 runs that sum in different orders (oneDNN, oneDNN on one thread, which
 cuts its sums otherwise, PyTorch's own kernels, the batch turned round): on sixteen numbers a single run may come out
@@ -14,6 +15,7 @@ exact by luck, and so may a tensor whose error is that of one channel, where a b
 
 import contextlib
 import copy
+import ctypes
 import json
 import math
 import struct
@@ -130,13 +132,14 @@ def sampled(tensor):
 
 
 def run(net, batch, target):
-    net.zero_grad(set_to_none=True)
     outputs = net(batch)
     loss = F.cross_entropy(outputs, target)
     loss.backward()
     tensors = {"output": outputs.detach(), "loss": loss.detach()}
-    tensors.update({"gradient/" + k: p.grad for k, p in net.named_parameters()})
-    return {name: (list(t.shape), *sampled(t)) for name, t in tensors.items()}
+    tensors.update({"gradient/" + k: p.grad for k, p in net.named_parameters() if p.requires_grad})
+    results = {name: (list(t.shape), *sampled(t)) for name, t in tensors.items()}
+    net.zero_grad(set_to_none=True)  # a gigabyte, which the next network to run needs for its own
+    return results
 
 
 def run_variously(net, batch, target):
@@ -230,9 +233,13 @@ def write_reference(folder, name):
     with undrawn():
         auxiliary = {"aux_logits": False, "init_weights": False} if name in ("inception_v3", "googlenet") else {}
         single = make(name, num_classes=CLASSES, **auxiliary)
+    before = set(large)
     norms = randomise(folder, single)
     calibrate(single, norms, shape)
     shared = {k: path for path, w in large.items() for k, v in single.named_parameters() if v is w}
+    frozen = [k for k, path in shared.items() if path in before]
+    for key in frozen:
+        single.get_parameter(key).requires_grad_(False)
     write_safetensors(
         f"{folder}/weights.safetensors", {k: v for k, v in single.state_dict().items() if k not in shared}
     )
@@ -241,9 +248,16 @@ def write_reference(folder, name):
     names = ("frozen", "train") if norms else ("plain",)
     far = NEARER.get(name, FAR)
     modes = [write_mode(folder, mode, exact, single, biases, shape, far) for mode in names]
-    return {"weights": f"{folder}/weights.safetensors", "large": shared, "modes": modes}
+    return {"weights": f"{folder}/weights.safetensors", "large": shared, "frozen": frozen, "modes": modes}
+
+
+def give_back():
+    """The heap is told to keep its pages (test/python.ts); after a network of gigabytes others need them more."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # the C library is another one
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":
     for line in sys.stdin:
         print(json.dumps(write_reference(sys.argv[1], line.strip())), flush=True)
+        give_back()
