@@ -11,7 +11,7 @@ import { json } from '../cli/thaw.js';
 import { buildStandin } from '../standin.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'thaw-standin-'));
-const MEMORY = 32 * 2 ** 20;
+const MEMORY = 8 * 2 ** 20;
 beforeAll(() => {
   // The stand-in reads its own variables when it is loaded, which happens when a network first moves.
   const env = { THAW_CUDA_BINARY: buildStandin(), THAW_STANDIN_DEVICES: '2', THAW_STANDIN_MEMORY: String(MEMORY) };
