@@ -5,11 +5,18 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const PYTHON = process.env['THAW_PYTHON'] ?? '/usr/bin/python3';
+
+/** Does Python find these modules? Loading PyTorch only to know that would take seconds in each file. */
+function finds(...modules: string[]): boolean {
+  const script = 'import importlib.util, sys; sys.exit(None in map(importlib.util.find_spec, sys.argv[1:]))';
+  return spawnSync(PYTHON, ['-c', script, ...modules]).status === 0;
+}
+
 let torch: boolean | undefined;
 
 /** Is there a Python with torch and torchvision (Debian's python3-torch, python3-torchvision)? Says so where not. */
 export function hasTorch(): boolean {
-  torch ??= spawnSync(PYTHON, ['-c', 'import torch, torchvision']).status === 0;
+  torch ??= finds('torch', 'torchvision');
   if (!torch) console.log(`skipped: ${PYTHON} has no torch and torchvision`);
   return torch;
 }
@@ -18,7 +25,7 @@ let onnx: boolean | undefined;
 
 /** Is there a Python with onnx (Debian's python3-onnx)? Says so where not. */
 export function hasOnnx(): boolean {
-  onnx ??= spawnSync(PYTHON, ['-c', 'import onnx, numpy']).status === 0;
+  onnx ??= finds('onnx', 'numpy');
   if (!onnx) console.log(`skipped: ${PYTHON} has no onnx`);
   return onnx;
 }
