@@ -20,6 +20,7 @@ Program compile(const Request& request) {
   select(program);
   choose_layouts(program);
   join_expansions(program);
+  join_shortcuts(program);
   find_prepared(program);
   return program;
 }

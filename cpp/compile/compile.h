@@ -1,7 +1,7 @@
 #pragma once
 // The compiler: a graph description and marks in, a program out. Each pass is a file of this folder.
 //
-//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → memory → lower
+//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → shortcut → memory → lower
 //
 // Freezing is a pass: what no trainable parameter can change becomes inference (folded, fused, packed once), and gradient
 // nodes exist only where a trainable parameter needs them.
@@ -97,6 +97,8 @@ void select(Program& program);
 void choose_layouts(Program& program);
 /// Joins 1x1 convolutions with the depthwise ones that alone read them (compile/expand.cpp).
 void join_expansions(Program& program);
+/// Joins two convolutions whose results are added, one of them 1x1 (compile/shortcut.cpp).
+void join_shortcuts(Program& program);
 /// Marks what is computed once and kept (`prepared`, `kept`).
 void find_prepared(Program& program);
 

@@ -29,6 +29,22 @@ struct Conv2dCopyAxis {
   int64_t extent;  // positions of a slot; for rows: of a full band
 };
 
+/// Points before a band's first that a tile of a short row may reach.
+constexpr int64_t kShortcutRoom = 16;
+
+/// A 1x1 convolution of other pictures whose products are added to the same sums, after all others.
+struct Conv2dShortcut {
+  const float* x;        // null: there is none
+  const float* weights;  // packed, with panels of the same outputs
+  const float* bias;     // or null
+  int64_t channels, in_blocks, in_height, in_width;
+  int64_t out_width, stride_y, stride_x;
+  int64_t x_block;       // floats between blocks, in the band or (not copied) in x
+  int64_t chunk_blocks;  // as of Conv2d
+  bool copy;             // what a band's points read lies in scratch, point behind point, after a tile's room
+  int64_t band_floats;   // scratch of one band
+};
+
 struct Conv2d {
   const float* x;
   const float* weights;   // packed
@@ -60,6 +76,7 @@ struct Conv2d {
   int64_t task_bands, band_tasks;  // bands a task takes; tasks per chunk of panels
   int64_t band_floats;             // scratch of one band
 
+  Conv2dShortcut shortcut;
   Activation activation;
   float alpha;
   bool stream;  // y past the caches

@@ -58,8 +58,8 @@ struct Conv2dNarrowKernels {
 };
 
 /// Bytes beside the copied bands: bias, sums of two products, tables.
-static inline constexpr int64_t conv2d_bf16_scratch(int64_t row_points, int64_t steps) {
-  return 64 * 4 + 2 * 32 * 32 * 4 + 16 * row_points + 16 * steps;
+static inline constexpr int64_t conv2d_bf16_scratch(int64_t row_points, int64_t steps, int64_t shortcut_blocks = 0) {
+  return 64 * 4 + 2 * 32 * 32 * 4 + 16 * row_points + 16 * steps + 8 * shortcut_blocks;
 }
 
 THAW_BF16_KERNELS(Conv2dBf16Kernels, conv2d_bf16)

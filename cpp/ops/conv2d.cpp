@@ -2,7 +2,8 @@
 //   y = activation(conv(x, weight) + bias + residual), cross-correlation as in PyTorch.
 // Attributes: stride [1,1], padding [top,left,bottom,right] (0), dilation [1,1], groups 1; set by passes: residual,
 // activation "none", alpha, approximate; by select: weight_shape, pack; by compile/expand.cpp: expand, depthwise
-// (ops/conv2d_expand.cpp).
+// (ops/conv2d_expand.cpp); by compile/shortcut.cpp: shortcut, the attributes of a 1x1 convolution whose x, weight and bias
+// are operands 3 to 5 and whose result is what is added.
 #include <memory>
 
 #include "ops/conv2d_winograd.h"
@@ -66,15 +67,22 @@ void lower(Lower& lower) {
   problem.pictures = c.pictures();
   problem.in_height = c.x[2], problem.in_width = c.x[3];
   problem.out_height = c.out_height, problem.out_width = c.out_width;
-  const GridOperands operands{lower.input(0),
+  const bool shortcut = lower.attrs().find("shortcut");
+  GridOperands operands{lower.input(0),
                               lower.input(1),
                               lower.input(2),
-                              lower.input(3),
+                              shortcut ? kNone : lower.input(3),
                               lower.output(0),
                               kNone,
                               fused_activation(lower.attrs()),
                               static_cast<float>(lower.attrs().get("alpha", 0.01)),
                               lower.streams(0)};
+  if (shortcut) {
+    const std::vector<int64_t> stride = lower.attrs().at("shortcut").get("stride", std::vector<int64_t>{1, 1});
+    const Shape& from = lower.in(3).shape;
+    problem.shortcut = {from[1], from[2], from[3], stride[0], stride[1]};
+    operands.shortcut = {lower.input(3), lower.input(4), lower.input(5)};
+  }
   lower_grid(lower, problem, operands);
 }
 
@@ -87,6 +95,7 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
     a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha, a.stream = o.stream;
+    set_shortcut(run, o, a);
     return a;
   });
 }
@@ -111,6 +120,11 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
 
 }  // namespace
 
+void set_shortcut(const Run& run, const GridOperands& o, Conv2d& a) {
+  a.shortcut.x = run.f32(o.shortcut.x), a.shortcut.weights = run.f32(o.shortcut.weights);
+  a.shortcut.bias = run.f32(o.shortcut.bias);
+}
+
 size_t direct_scratch(const Conv2dPlan& plan) {
   const int64_t points = plan.args.cols * plan.args.interleave;
   return plan.scratch + 64 * sizeof(float) + 2 * sizeof(int64_t) * static_cast<size_t>(points);
@@ -132,7 +146,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   if (problem.pictures == 0 || problem.grid.y.size == 0 || problem.grid.x.size == 0) return;
   const std::string& form = lower.attrs().at("kernel").as_string();
   if (is_gemm(form)) lower_gemm(lower, problem, operands);
-  else if (form == "bf16") lower_bf16(lower, problem, operands);
+  else if (form == "bf16" || form == "shortcut_bf16") lower_bf16(lower, problem, operands);
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
   else if (form == "narrow") lower_narrow(lower, problem, operands);
   else if (form == "winograd") lower_winograd(lower, problem, operands);

@@ -63,7 +63,8 @@ Conv2dBf16 bf16_args(const Conv2dPlan& plan) {
 size_t bf16_scratch(const Conv2dPlan& plan) {
   const Conv2d& grid = plan.args;
   return plan.scratch +
-         static_cast<size_t>(conv2d_bf16_scratch(grid.cols * grid.interleave, most_input_blocks(plan.panels) * grid.taps));
+         static_cast<size_t>(conv2d_bf16_scratch(grid.cols * grid.interleave, most_input_blocks(plan.panels) * grid.taps,
+                                                 grid.shortcut.in_blocks));
 }
 
 void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o) {
@@ -75,6 +76,7 @@ void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o)
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias);
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation;
     a.alpha = o.alpha, a.stream = o.stream;
+    set_shortcut(run, o, a);
     return args;
   });
 }

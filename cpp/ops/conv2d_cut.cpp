@@ -37,12 +37,14 @@ class Cut {
     a.out_pixels = p_.out_height * p_.out_width;
     choose_reading();
     set_grid();
+    set_shortcut();
     choose_bands();
     set_taps();
     choose_panels();
     plan_->tasks = a.band_tasks * divide_up(a.panel_count, a.chunk_panels);
     a.x_step = kLine * static_cast<int64_t>(sizeof(float));
-    plan_->scratch = a.copy ? static_cast<size_t>(a.task_bands * a.band_floats) * sizeof(float) : 0;
+    const int64_t band = (a.copy ? a.band_floats : 0) + (a.shortcut.copy ? a.shortcut.band_floats : 0);
+    plan_->scratch = static_cast<size_t>(a.task_bands * band) * sizeof(float);
     return plan_;
   }
 
@@ -94,6 +96,17 @@ class Cut {
     a.out_row = y.step * p_.out_width, a.out_col = x.step;
   }
 
+  void set_shortcut() {
+    Conv2d& a = plan_->args;
+    Conv2dShortcut& s = a.shortcut;
+    s.channels = p_.shortcut.channels;
+    s.in_blocks = blocks_of(s.channels, tiling_.panel.block);
+    s.in_height = p_.shortcut.in_height, s.in_width = p_.shortcut.in_width;
+    s.out_width = p_.out_width, s.stride_y = p_.shortcut.stride_y, s.stride_x = p_.shortcut.stride_x;
+    s.chunk_blocks = std::max<int64_t>(1, kPanelBytes / (kBlock * tiling_.panel.vectors * kBlock * 4));
+    s.copy = s.channels > 0 && (a.interleave > 1 || s.stride_y > 1 || s.stride_x > 1);
+  }
+
   /// Phases of the stride in which an axis has taps, and how far beyond the grid they reach.
   static void set_axis(const GridAxis& axis, std::vector<int64_t>& phases, Conv2dCopyAxis& copy) {
     const int64_t least = axis.taps.empty() ? 0 : axis.taps.front().offset;
@@ -118,9 +131,15 @@ class Cut {
     return most;
   }
 
+  /// Of all panels, the shortcut's too.
+  double weights() const {
+    const int64_t block = tiling_.panel.block;
+    const int64_t shortcut = plan_->args.out_blocks * block * plan_->args.shortcut.in_blocks * block;
+    return static_cast<double>(plan_->panels.floats + shortcut);
+  }
+
   int64_t row_work() const {
-    const double work =
-        static_cast<double>(plan_->args.cols * plan_->args.interleave) * static_cast<double>(plan_->panels.floats);
+    const double work = static_cast<double>(plan_->args.cols * plan_->args.interleave) * weights();
     return static_cast<int64_t>(std::min(work, 4e18)) + 1;
   }
 
@@ -128,7 +147,8 @@ class Cut {
   int64_t row_bytes() const {
     const Conv2d& a = plan_->args;
     const int64_t cols = a.copy ? a.copy_cols.slots * a.copy_cols.extent : a.cols;
-    return a.copy_rows.slots * cols * a.interleave * kLine * a.in_blocks * static_cast<int64_t>(sizeof(float));
+    const int64_t lines = a.copy_rows.slots * cols * a.in_blocks + a.cols * a.shortcut.in_blocks;
+    return lines * a.interleave * kLine * static_cast<int64_t>(sizeof(float));
   }
 
   // Bands of as many rows as the cache holds, and no more than gives every thread something to do.
@@ -164,11 +184,11 @@ class Cut {
   /// Bytes that tasks read: each of bands the weights, each chunk of panels the bands, which it may have to copy. Too few
   /// tasks leave threads without.
   double reading_cost(int64_t band_tasks, int64_t chunks) const {
-    const double weights = 64.0 * static_cast<double>(plan_->panels.floats) / static_cast<double>(tiling_.panel.block);
-    const double row = static_cast<double>(row_bytes()) * (plan_->args.copy ? 2 : 1);
+    const double weight_bytes = 64.0 * weights() / static_cast<double>(tiling_.panel.block);
+    const double row = static_cast<double>(row_bytes()) * (plan_->args.copy || plan_->args.shortcut.copy ? 2 : 1);
     const double bands = static_cast<double>(all_bands() * plan_->args.band_rows) * row;
     const double idle = static_cast<double>(std::max<int64_t>(0, tasks_ - band_tasks * chunks));
-    return static_cast<double>(band_tasks) * weights + static_cast<double>(chunks) * bands + 1e12 * idle;
+    return static_cast<double>(band_tasks) * weight_bytes + static_cast<double>(chunks) * bands + 1e12 * idle;
   }
 
   // Several small bands share one reading of the weights; few bands leave the panels to several tasks.
@@ -190,6 +210,9 @@ class Cut {
     a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
                                  a.row_pitch * a.interleave * kLine
                            : 0;
+    Conv2dShortcut& s = a.shortcut;
+    s.x_block = (s.copy ? a.band_rows * a.cols * a.interleave : s.in_height * s.in_width) * kLine;
+    s.band_floats = kShortcutRoom * kLine + s.in_blocks * s.x_block;
     const int64_t block_bytes = std::max<int64_t>(1, a.taps) * kBlock * tiling_.panel.vectors * kBlock * 4;
     a.chunk_blocks = std::max<int64_t>(1, kPanelBytes / block_bytes);
   }

@@ -80,12 +80,19 @@ struct Conv2dPlan {
   size_t scratch = 0;
 };
 
+/// A 1x1 convolution that adds to a forward grid's sums, from pictures [pictures, channels, in_height, in_width].
+struct GridShortcut {
+  int64_t channels = 0;  // 0: there is none
+  int64_t in_height = 0, in_width = 0, stride_y = 1, stride_x = 1;
+};
+
 /// Operands of one grid: pictures [pictures, channels.in, in_height, in_width] → planes of out_height × out_width.
 struct GridProblem {
   Grid grid;
   Channels channels;
   int64_t pictures = 0, in_height = 0, in_width = 0, out_height = 0, out_width = 0;
   int64_t weights_offset = 0;  // of this grid in the packed value
+  GridShortcut shortcut;
 };
 
 /// What a kernel computes at a time, and how much of it is a task.

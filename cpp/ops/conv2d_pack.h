@@ -33,8 +33,14 @@ struct GridOperands {
   Activation activation = Activation::none;
   float alpha = 0;
   bool stream = false;  // y past the caches
+  struct Shortcut {
+    Buffer x = kNone, weights = kNone, bias = kNone;
+  };
+  Shortcut shortcut{};
 };
 void lower_grid(Lower&, const GridProblem&, const GridOperands&);
+/// The operands of args.shortcut.
+void set_shortcut(const Run&, const GridOperands&, Conv2d& args);
 /// Bytes that a task of the direct kernel needs.
 size_t direct_scratch(const Conv2dPlan&);
 

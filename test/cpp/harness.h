@@ -93,6 +93,7 @@ struct Setup {
   bool bf16 = false;       // the blocks are in bf16
   bool again = false;      // whatever can be made again in the backward pass is
   int threads = 1;         // for which launches are cut
+  bool joined = false;     // convolutions whose results are added become one node
 };
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
@@ -184,6 +185,7 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
     }
   }
   choose_layouts(program);
+  if (setup.joined) join_shortcuts(program);
 
   SerialRun run;
   run.gpu = setup.isa == Isa::cuda;

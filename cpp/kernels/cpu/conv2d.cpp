@@ -1,5 +1,5 @@
 // Direct convolution on blocked pictures, forward and backward-data alike:
-//   y[pixel][o] = activation(bias[o] + sum over input blocks, taps, channels of x * w + residual).
+//   y[pixel][o] = activation(bias[o] + sum over input blocks, taps, channels of x * w, then the shortcut's + residual).
 // A task takes some bands (rows of pictures) and some panels (outputs). It copies its bands into scratch with their
 // borders filled by zeros, then runs panel by panel over them, so that the bands stay in the second-level cache and a
 // panel's weights in the first.
@@ -20,27 +20,16 @@ struct Sweep {
   const int64_t* offsets[2];  // for full groups of pictures, and for the last
 };
 
-// All tiles of one band, for the input blocks [block, block + blocks) of the panel.
-void sweep_band(const Sweep& s, const Band& band, int64_t first_block, int64_t block, int64_t blocks) {
+// All tiles of one band, for the blocks and taps that `t` has. `x` is the first point's, rows are `pitch` lines apart.
+void sweep_tiles(const Sweep& s, const Band& band, Conv2dTile& t, const float* x, int64_t pitch) {
   const Conv2d& a = s.a;
   const Conv2dPanel& panel = s.panel;
-  const bool full = band.pictures == a.interleave;
-  const int64_t* offsets = s.offsets[full ? 0 : 1];
-  Conv2dTile t;
-  t.weights = a.weights + panel.weights + block * a.taps * kLanes * panel.vectors * kLanes;
-  t.bias = block == 0 ? s.bias : nullptr;
+  const int64_t* offsets = s.offsets[band.pictures == a.interleave ? 0 : 1];
   t.y_block = a.out_pixels * kLanes;
-  t.x_block = band.x_block;
-  t.blocks = blocks;
-  t.last = block + blocks == panel.in_blocks;
-  t.tail = t.last ? panel.tail : kLanes;
-  t.taps = a.tap_offsets + (full ? 0 : a.taps);
-  t.tap_count = a.taps;
   t.activation = a.activation;
   t.alpha = a.alpha;
   t.stream = a.stream && t.bias && t.last && (a.activation == Activation::none || a.activation == Activation::relu);
   const int64_t plane = (band.picture * a.out_blocks + panel.out_block) * a.out_pixels + a.out_start;
-  const float* x = band.x + (panel.in_block - first_block + block) * band.x_block;
   for (int64_t r = 0; r < band.rows; ++r) {
     const int64_t row = band.row + r, width = (row + 1 < a.rows ? a.cols : a.last_cols) * band.pictures;
     const int64_t tiles = (width + kTilePixels - 1) / kTilePixels;
@@ -50,17 +39,52 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block, int64_t b
     t.gate = a.gate ? a.gate + out : nullptr;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t begin = width * i / tiles, pixels = width * (i + 1) / tiles - begin;
-      t.x = x + (r * a.row_pitch * band.pictures + begin) * kLanes;
+      t.x = x + (r * pitch + begin) * kLanes;
       t.offsets = offsets + begin;
       conv2d_tiles[panel.vectors - 1][pixels - 1](t);
     }
   }
 }
 
+// Input blocks [block, block + blocks) of the panel.
+void sweep_band(const Sweep& s, const Band& band, int64_t first_block, int64_t block, int64_t blocks) {
+  const Conv2d& a = s.a;
+  const Conv2dPanel& panel = s.panel;
+  Conv2dTile t;
+  t.weights = a.weights + panel.weights + block * a.taps * kLanes * panel.vectors * kLanes;
+  t.bias = block == 0 ? s.bias : nullptr;
+  t.x_block = band.x_block;
+  t.blocks = blocks;
+  const bool end = block + blocks == panel.in_blocks;
+  t.last = end && !a.shortcut.x;
+  t.tail = end ? panel.tail : kLanes;
+  t.taps = a.tap_offsets + (band.pictures == a.interleave ? 0 : a.taps);
+  t.tap_count = a.taps;
+  sweep_tiles(s, band, t, band.x + (panel.in_block - first_block + block) * band.x_block,
+              a.row_pitch * band.pictures);
+}
+
+// Blocks [block, block + blocks) of the shortcut.
+void sweep_shortcut(const Sweep& s, const Band& band, const float* x, int64_t block, int64_t blocks) {
+  const Conv2d& a = s.a;
+  const Conv2dShortcut& from = a.shortcut;
+  static const int64_t tap = 0;
+  Conv2dTile t;
+  t.weights = from.weights + (s.panel.out_block * from.channels + block * kLanes * s.panel.vectors) * kLanes;
+  t.bias = nullptr;
+  t.x_block = from.x_block;
+  t.blocks = blocks;
+  t.last = block + blocks == from.in_blocks;
+  t.tail = t.last ? from.channels - (from.in_blocks - 1) * kLanes : kLanes;
+  t.taps = &tap;
+  t.tap_count = 1;
+  sweep_tiles(s, band, t, x + block * from.x_block, a.cols * band.pictures);
+}
+
 void load_bias(const Conv2d& a, const Conv2dPanel& panel, float* bias) {
   for (int64_t v = 0; v < panel.vectors; ++v) {
     const int64_t channel = (panel.out_block + v) * kLanes;
-    store(bias + v * kLanes, a.bias ? load_n(a.bias + channel, smaller(kLanes, a.out_channels - channel)) : zero());
+    store(bias + v * kLanes, load_bias_line(a, channel, smaller(kLanes, a.out_channels - channel)));
   }
 }
 
@@ -72,7 +96,7 @@ void direct(const Conv2d& a, int64_t task, void* scratch) {
   const int64_t blocks = a.panels[panel_end - 1].in_block + a.panels[panel_end - 1].in_blocks - block;
 
   float* copies = static_cast<float*>(scratch);
-  float* bias = copies + (a.copy ? a.task_bands * a.band_floats : 0);
+  float* bias = copies + bands_floats(a);
   TaskBands t;
   read_bands(a, task, block, blocks, copies, reinterpret_cast<int64_t*>(bias + 64), t);
 
@@ -82,6 +106,10 @@ void direct(const Conv2d& a, int64_t task, void* scratch) {
     for (int64_t c = 0; c < sweep.panel.in_blocks; c += a.chunk_blocks)
       for (int64_t b = 0; b < t.count; ++b)
         sweep_band(sweep, t.bands[b], block, c, smaller(a.chunk_blocks, sweep.panel.in_blocks - c));
+    const Conv2dShortcut& from = a.shortcut;
+    for (int64_t c = 0; from.x && c < from.in_blocks; c += from.chunk_blocks)
+      for (int64_t b = 0; b < t.count; ++b)
+        sweep_shortcut(sweep, t.bands[b], t.shortcut[b], c, smaller(from.chunk_blocks, from.in_blocks - c));
   }
 }
 

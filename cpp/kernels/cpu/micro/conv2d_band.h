@@ -80,11 +80,52 @@ void locate_band(const Conv2d& a, Band& band, int64_t block) {
   band.x = a.x + (band.picture * a.in_blocks + block) * band.x_block + band.row * a.row_pitch * kLanes;
 }
 
+/// What the first point of a band reads of the shortcut's first block; the row's others follow, then the rows.
+THAW_INLINE const float* locate_shortcut(const Conv2d& a, const Band& band) {
+  const Conv2dShortcut& s = a.shortcut;
+  return s.x + band.picture * s.in_blocks * s.x_block + band.row * a.cols * kLanes;
+}
+
+// One block of one picture. A band's points are a run of the output's pixels, `step` floats apart in the band.
+THAW_NOINLINE void copy_shortcut_plane(const Conv2d& a, const Band& band, const float* plane, float* to) {
+  const Conv2dShortcut& s = a.shortcut;
+  const int64_t step = band.pictures * kLanes, first = band.row * a.cols;
+  const int64_t end = first + (band.rows - 1) * a.cols + (band.row + band.rows < a.rows ? a.cols : a.last_cols);
+  for (int64_t at = first; at < end;) {
+    const int64_t y = at / s.out_width, x = at % s.out_width, run = smaller(s.out_width - x, end - at);
+    const float* from = plane + (y * s.stride_y * s.in_width + x * s.stride_x) * kLanes;
+    for (int64_t i = 0; i < run; ++i, to += step) store(to, load(from + i * s.stride_x * kLanes));
+    at += run;
+  }
+}
+
+const float* copy_shortcut(const Conv2d& a, const Band& band, float* to) {
+  const Conv2dShortcut& s = a.shortcut;
+  const int64_t plane = s.in_height * s.in_width * kLanes;
+  to += kShortcutRoom * kLanes;
+  for (int64_t b = 0; b < s.in_blocks; ++b)
+    for (int64_t g = 0; g < band.pictures; ++g)
+      copy_shortcut_plane(a, band, s.x + ((band.picture + g) * s.in_blocks + b) * plane,
+                          to + b * s.x_block + g * kLanes);
+  return to;
+}
+
 // Floats from the first pixel of a grid row in y to each point of the row.
 void fill_offsets(const Conv2d& a, int64_t pictures, int64_t* offsets) {
   for (int64_t c = 0; c < a.cols; ++c)
     for (int64_t g = 0; g < pictures; ++g)
       offsets[c * pictures + g] = (c * a.out_col + g * a.out_blocks * a.out_pixels) * kLanes;
+}
+
+/// Of the copied bands of a task.
+THAW_INLINE int64_t bands_floats(const Conv2d& a) {
+  return a.task_bands * ((a.copy ? a.band_floats : 0) + (a.shortcut.copy ? a.shortcut.band_floats : 0));
+}
+
+/// Of up to 16 outputs, the shortcut's added.
+THAW_INLINE V16 load_bias_line(const Conv2d& a, int64_t channel, int64_t count) {
+  const V16 bias = a.bias ? load_n(a.bias + channel, count) : zero();
+  return a.shortcut.bias ? add(bias, load_n(a.shortcut.bias + channel, count)) : bias;
 }
 
 // The bands of a task, and a table of where the points of a row go in y for full groups of pictures and one for the last.
@@ -93,9 +134,11 @@ struct TaskBands {
   Band bands[kMost];
   int64_t count;
   const int64_t* offsets[2];
+  const float* shortcut[kMost];  // what the first point of each band reads
 };
 
-/// `block`, `blocks`: input blocks that the task reads. Uses 2 * cols * interleave integers at `tables`.
+/// `block`, `blocks`: input blocks that the task reads. Uses bands_floats at `copies` and 2 * cols * interleave integers at
+/// `tables`.
 THAW_INLINE void read_bands(const Conv2d& a, int64_t task, int64_t block, int64_t blocks, float* copies,
                             int64_t* tables, TaskBands& t) {
   const int64_t first = task % a.band_tasks * a.task_bands, groups = (a.pictures + a.interleave - 1) / a.interleave;
@@ -104,6 +147,12 @@ THAW_INLINE void read_bands(const Conv2d& a, int64_t task, int64_t block, int64_
     t.bands[b] = band_of(a, first + b);
     if (a.copy) copy_band(a, t.bands[b], block, blocks, copies + b * a.band_floats);
     else locate_band(a, t.bands[b], block);
+  }
+  float* shortcuts = copies + (a.copy ? a.task_bands * a.band_floats : 0);
+  for (int64_t b = 0; b < t.count; ++b) {
+    if (!a.shortcut.x) t.shortcut[b] = nullptr;
+    else if (!a.shortcut.copy) t.shortcut[b] = locate_shortcut(a, t.bands[b]);
+    else t.shortcut[b] = copy_shortcut(a, t.bands[b], shortcuts + b * a.shortcut.band_floats);
   }
   fill_offsets(a, a.interleave, tables);
   fill_offsets(a, t.bands[t.count - 1].pictures, tables + a.cols * a.interleave);

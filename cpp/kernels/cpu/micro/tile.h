@@ -47,11 +47,7 @@ THAW_INLINE void tile_configure(int rows) {
 THAW_INLINE void tile_release() { _tile_release(); }
 
 // Tiles 0 to 3: sums. 4, 5: a. 6, 7: b.
-THAW_INLINE void tile_product_two(const TileProduct& t) {
-  _tile_loadd(0, t.bias, 0);
-  _tile_loadd(1, t.bias + 16, 0);
-  _tile_loadd(2, t.bias, 0);
-  _tile_loadd(3, t.bias + 16, 0);
+THAW_INLINE void tile_steps_two(const TileProduct& t) {
   const char *b = t.b, *ahead = t.ahead;
   for (int64_t k = 0; k < t.steps; ++k, b += 2 * kTileBytes) {
     _tile_loadd(6, b, 64);
@@ -64,17 +60,9 @@ THAW_INLINE void tile_product_two(const TileProduct& t) {
     _tile_dpbf16ps(3, 5, 7);
     for (int64_t i = 0; i < t.ahead_lines; ++i, ahead += 64) _mm_prefetch(ahead, _MM_HINT_T1);
   }
-  constexpr int row = 32 * sizeof(float);
-  _tile_stored(0, t.sums, row);
-  _tile_stored(1, t.sums + 16, row);
-  _tile_stored(2, t.sums + kTileRows * 32, row);
-  _tile_stored(3, t.sums + kTileRows * 32 + 16, row);
 }
 
-THAW_INLINE void tile_product(const TileProduct& t) {
-  if (t.a[1]) return tile_product_two(t);
-  _tile_loadd(0, t.bias, 0);
-  _tile_loadd(1, t.bias + 16, 0);
+THAW_INLINE void tile_steps_one(const TileProduct& t) {
   const char* b = t.b;
   for (int64_t k = 0; k < t.steps; ++k, b += 2 * kTileBytes) {
     _tile_loadd(6, b, 64);
@@ -83,8 +71,58 @@ THAW_INLINE void tile_product(const TileProduct& t) {
     _tile_loadd(7, b + kTileBytes, 64);
     _tile_dpbf16ps(1, 4, 7);
   }
+}
+
+THAW_INLINE void tile_begin_two(const TileProduct& t) {
+  _tile_loadd(0, t.bias, 0);
+  _tile_loadd(1, t.bias + 16, 0);
+  _tile_loadd(2, t.bias, 0);
+  _tile_loadd(3, t.bias + 16, 0);
+}
+
+THAW_INLINE void tile_begin_one(const TileProduct& t) {
+  _tile_loadd(0, t.bias, 0);
+  _tile_loadd(1, t.bias + 16, 0);
+}
+
+THAW_INLINE void tile_end_two(const TileProduct& t) {
+  constexpr int row = 32 * sizeof(float);
+  _tile_stored(0, t.sums, row);
+  _tile_stored(1, t.sums + 16, row);
+  _tile_stored(2, t.sums + kTileRows * 32, row);
+  _tile_stored(3, t.sums + kTileRows * 32 + 16, row);
+}
+
+THAW_INLINE void tile_end_one(const TileProduct& t) {
   _tile_stored(0, t.sums, 32 * sizeof(float));
   _tile_stored(1, t.sums + 16, 32 * sizeof(float));
+}
+
+THAW_INLINE void tile_product(const TileProduct& t) {
+  if (t.a[1]) {
+    tile_begin_two(t);
+    tile_steps_two(t);
+    tile_end_two(t);
+  } else {
+    tile_begin_one(t);
+    tile_steps_one(t);
+    tile_end_one(t);
+  }
+}
+
+/// The same with more steps after these, of which a, b, offsets, steps and ahead count.
+THAW_INLINE void tile_product(const TileProduct& t, const TileProduct& more) {
+  if (t.a[1]) {
+    tile_begin_two(t);
+    tile_steps_two(t);
+    tile_steps_two(more);
+    tile_end_two(t);
+  } else {
+    tile_begin_one(t);
+    tile_steps_one(t);
+    tile_steps_one(more);
+    tile_end_one(t);
+  }
 }
 
 #else
@@ -92,12 +130,9 @@ THAW_INLINE void tile_product(const TileProduct& t) {
 THAW_INLINE void tile_configure(int) {}
 THAW_INLINE void tile_release() {}
 
-/// M rows of one tile, so that a pair of weights is widened once for several rows.
+/// Steps of M rows of one tile, so that a pair of weights is widened once for several rows.
 template <int M>
-THAW_INLINE void tile_rows(const TileProduct& t, const char* a, float* sums) {
-  V16 total[M][2];
-  THAW_FOR (r, M)
-    THAW_FOR (v, 2) total[r][v] = loadu(t.bias + v * 16);
+THAW_INLINE void tile_steps(const TileProduct& t, const char* a, V16 (&total)[M][2]) {
   const char* b = t.b;
   for (int64_t k = 0; k < t.steps; ++k, b += 2 * kTileBytes) {
     THAW_FOR (v, 2) {
@@ -115,21 +150,38 @@ THAW_INLINE void tile_rows(const TileProduct& t, const char* a, float* sums) {
       THAW_FOR (r, M) total[r][v] = add(total[r][v], add(even[r], odd[r]));
     }
   }
+}
+
+/// Rows from `row` on of tile i. `more` may be null.
+template <int M>
+THAW_INLINE void tile_rows(const TileProduct& t, const TileProduct* more, int i, int row) {
+  V16 total[M][2];
+  THAW_FOR (r, M)
+    THAW_FOR (v, 2) total[r][v] = loadu(t.bias + v * 16);
+  tile_steps<M>(t, t.a[i] + row * t.stride, total);
+  if (more) tile_steps<M>(*more, more->a[i] + row * more->stride, total);
+  float* sums = t.sums + (i * kTileRows + row) * 32;
   THAW_FOR (r, M)
     THAW_FOR (v, 2) storeu(sums + r * 32 + v * 16, total[r][v]);
 }
 
-THAW_NOINLINE void tile_four_rows(const TileProduct& t, const char* a, float* sums) { tile_rows<4>(t, a, sums); }
-THAW_NOINLINE void tile_one_row(const TileProduct& t, const char* a, float* sums) { tile_rows<1>(t, a, sums); }
+THAW_NOINLINE void tile_four_rows(const TileProduct& t, const TileProduct* more, int i, int row) {
+  tile_rows<4>(t, more, i, row);
+}
+THAW_NOINLINE void tile_one_row(const TileProduct& t, const TileProduct* more, int i, int row) {
+  tile_rows<1>(t, more, i, row);
+}
 
-THAW_INLINE void tile_product(const TileProduct& t) {
+THAW_INLINE void tile_products(const TileProduct& t, const TileProduct* more) {
   for (int i = 0; i < 2 && t.a[i]; ++i) {
-    float* sums = t.sums + i * kTileRows * 32;
     int r = 0;
-    for (; r + 4 <= t.rows; r += 4) tile_four_rows(t, t.a[i] + r * t.stride, sums + r * 32);
-    for (; r < t.rows; ++r) tile_one_row(t, t.a[i] + r * t.stride, sums + r * 32);
+    for (; r + 4 <= t.rows; r += 4) tile_four_rows(t, more, i, r);
+    for (; r < t.rows; ++r) tile_one_row(t, more, i, r);
   }
 }
+
+THAW_INLINE void tile_product(const TileProduct& t) { tile_products(t, nullptr); }
+THAW_INLINE void tile_product(const TileProduct& t, const TileProduct& more) { tile_products(t, &more); }
 
 #endif
 
