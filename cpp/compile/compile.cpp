@@ -22,6 +22,7 @@ Program compile(const Request& request) {
   join_expansions(program);
   join_shortcuts(program);
   find_prepared(program);
+  if (!is_training(request.mode)) write_in_place(program);
   return program;
 }
 

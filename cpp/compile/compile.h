@@ -1,7 +1,7 @@
 #pragma once
 // The compiler: a graph description and marks in, a program out. Each pass is a file of this folder.
 //
-//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → shortcut → memory → lower
+//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → shortcut → memory → in place → lower
 //
 // Freezing is a pass: what no trainable parameter can change becomes inference (folded, fused, packed once), and gradient
 // nodes exist only where a trainable parameter needs them.
@@ -101,6 +101,8 @@ void join_expansions(Program& program);
 void join_shortcuts(Program& program);
 /// Marks what is computed once and kept (`prepared`, `kept`).
 void find_prepared(Program& program);
+/// In inference: gives the operands of concatenations their places in these, where producers can write there.
+void write_in_place(Program& program);
 
 // ---- helpers shared by passes -----------------------------------------------------------------------------------
 /// Every reader of `from` (nodes, outputs, losses, updates) reads `to` instead.

@@ -44,9 +44,12 @@ std::string to_string(const Shape& shape) {
 
 int64_t physical_count(const Value& v) {
   if (v.layout == Layout::plain) return count(v.shape);
-  const int64_t block = v.layout == Layout::blocked ? kBlock : kBlockBf16, blocks = (v.shape[1] + block - 1) / block;
-  return v.shape[0] * blocks * v.shape[2] * v.shape[3] * block;
+  return v.shape[0] * channel_blocks(v) * v.shape[2] * v.shape[3] * block_channels(v);
 }
+
+int64_t block_channels(const Value& v) { return v.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock; }
+
+int64_t channel_blocks(const Value& v) { return (v.shape[1] + block_channels(v) - 1) / block_channels(v); }
 
 size_t physical_bytes(const Value& v) {
   const DType stored = v.layout == Layout::blocked_bf16 ? DType::bf16 : v.dtype;
@@ -115,6 +118,15 @@ std::vector<std::vector<NodeId>> Graph::readers() const {
     for (ValueId v : nodes[n].inputs)
       if (v != kNone) result[v].push_back(static_cast<NodeId>(n));
   return result;
+}
+
+int64_t Graph::gap(ValueId v) const {
+  return home(v) == v ? 0 : channel_blocks(values[home(v)]) - channel_blocks(values[v]);
+}
+
+size_t Graph::offset_in_home(ValueId v) const {
+  const Value& value = values[v];
+  return home(v) == v ? 0 : static_cast<size_t>(value.whole_block * value.shape[2] * value.shape[3] * 64);
 }
 
 }  // namespace thaw

@@ -49,12 +49,19 @@ struct Value {
   Layout layout = Layout::plain;
   bool trainable = false;   // parameters only
   NodeId producer = kNone;
+  /// A part of a concatenation of blocked pictures lies in the memory of `whole`, from this block of channels of each
+  /// picture on (compile/in_place.cpp).
+  ValueId whole = kNone;
+  int64_t whole_block = 0;
 };
 
 /// Bytes that a value takes in its layout.
 size_t physical_bytes(const Value&);
 /// Elements that a value takes in its layout, padding lanes included; of two bytes each in blocked_bf16.
 int64_t physical_count(const Value&);
+/// Channels of a block of a blocked value, and its blocks.
+int64_t block_channels(const Value&);
+int64_t channel_blocks(const Value&);
 
 struct OpDef;
 
@@ -96,6 +103,12 @@ struct Graph {
   void renumber();
   /// For each value the nodes that read it, in order.
   std::vector<std::vector<NodeId>> readers() const;
+  /// The value in whose memory v lies: itself or its whole.
+  ValueId home(ValueId v) const { return values[v].whole == kNone ? v : values[v].whole; }
+  /// Blocks of channels of others that lie between two pictures of v.
+  int64_t gap(ValueId v) const;
+  /// Bytes from the beginning of the value's home to it.
+  size_t offset_in_home(ValueId v) const;
 };
 
 /// Reads a graph description (see src/graph/types.ts for its form) at concrete input shapes.

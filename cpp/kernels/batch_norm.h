@@ -67,6 +67,7 @@ struct BatchNormApply {
   const float* residual;  // like x, or null; only where the view is padded
   float* y;
   bool stream;            // past the caches; only where the view is padded
+  int64_t y_gap = 0;      // what a picture of y lies farther from the one before than one of x: not with a residual
 };
 
 /// Sums of dz and of dz * (x - mean), dz = dy * f'.

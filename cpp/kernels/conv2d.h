@@ -55,6 +55,7 @@ struct Conv2d {
   int64_t pictures;
   int64_t in_blocks, in_height, in_width;
   int64_t out_channels, out_blocks, out_pixels;  // out_pixels: of one plane
+  int64_t y_gap;  // blocks of others between two pictures of y, which has neither residual nor gate then
 
   // The grid. Its last row may be shorter: a plane without borders is cut into rows of any length.
   int64_t rows, cols, last_cols;

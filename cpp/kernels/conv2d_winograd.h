@@ -25,6 +25,7 @@ struct Winograd {
   bool weigh;    // `weights` are those of the direct kernel: tasks of `multiply` transform them
   int64_t in_channels, in_blocks, in_height, in_width;
   int64_t out_channels, out_blocks, out_height, out_width;
+  int64_t y_gap;  // as of Conv2d
   int64_t pad_top, pad_left;
   int64_t tile_rows, tile_cols, tiles;  // of a picture; of all pictures
   int64_t group_tiles, groups;          // tiles that are transformed and multiplied together

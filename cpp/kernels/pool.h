@@ -18,6 +18,7 @@ struct MaxPool {
   void* taps;                        // backward on a GPU: max_backward_taps(…) bytes, else null
   int64_t planes, height, width, out_height, out_width;
   int64_t rows_per_task;             // output rows of a forward task
+  int64_t blocks, y_gap;             // forward: planes of a picture, and of others between two pictures of y
   int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
 };
 
@@ -39,6 +40,7 @@ struct AveragePool {
   int64_t channels;                  // of a picture
   int64_t planes, height, width, out_height, out_width;
   int64_t rows_per_task;
+  int64_t blocks, y_gap;             // as of MaxPool
   const PoolWindow* rows;            // [out_height]
   const PoolWindow* columns;         // [out_width]
   const PoolHolders* row_holders;    // [height], backward only

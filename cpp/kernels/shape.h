@@ -30,13 +30,14 @@ struct Gather {
 };
 
 /// y[outer][offset of operand + …] = operand[outer][…], byte strings of a length per operand. The lists of operands are
-/// memory of the host, here and in AssembleOf.
+/// memory of the host, here and in AssembleOf. On a GPU `step` is `bytes`.
 struct Join {
   int64_t operands, outer, outer_per_task;
   const void* const* x;                   // [operands]
   const int64_t* bytes;                   // [operands] of one outer index
   const int64_t* offset;                  // [operands] within y's outer index
-  int64_t total;                          // bytes of y's outer index
+  const int64_t* step;                    // [operands] bytes from one outer index to the next
+  int64_t total;                          // the same of y
   void* y;
 };
 

@@ -77,6 +77,11 @@ void gradient(Gradient& g) {
   if (g.needs(2)) g.add(2, out[data + 1]);
 }
 
+bool takes_part(const Graph&, const Node& node, int operand) {
+  const bool residual = node.inputs.size() > 6 && node.inputs[6] != kNone;
+  return (operand == kResult || operand == 0) && frozen(node.attrs) && !residual;
+}
+
 void infer_backward(Infer& infer) {
   infer.expect_f32(0);
   const Shape dy = infer.shape(0);
@@ -101,7 +106,8 @@ struct Form {
   size_t sums_bytes(int64_t n) const { return static_cast<size_t>(n * 2 * channels) * sizeof(double); }
 };
 
-Form form_of(const Value& x, Isa isa) {
+/// `gap`: blocks of others between two pictures.
+Form form_of(const Value& x, Isa isa, int64_t gap = 0) {
   const bool bf16 = x.layout == Layout::blocked_bf16;
   Form form{bf16 ? batch_norm_bf16_kernels(isa) : batch_norm_kernels(isa), {}, bf16 ? kBlockBf16 : kBlock};
   ChannelView& v = form.view;
@@ -112,7 +118,7 @@ Form form_of(const Value& x, Isa isa) {
   v.block = v.pixels * kBlock;
   v.pixel = v.padded ? kBlock : 1;
   v.lane = v.padded ? 1 : v.pixels;
-  v.picture = v.padded ? form.blocks() * v.block : v.channels * v.pixels;
+  v.picture = v.padded ? (form.blocks() + gap) * v.block : v.channels * v.pixels;
   return form;
 }
 
@@ -155,15 +161,16 @@ auto statistics_of(Lower& low, const Form& form, Buffer partial) {
 }
 
 void lower_batch_norm(Lower& low) {
-  const Form form = form_of(low.in(0), low.isa());
+  const Form form = form_of(low.in(0), low.isa(), low.gap_in(0));
   const bool batch = of_batch(low.attrs());
   const MapBuffers map = map_of(low, batch ? low.output(1) : low.input(3), batch ? low.output(2) : low.input(4),
                                 low.input(1), low.input(2));
   const ChannelView view = form.view;
   const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);
   const bool stream = view.padded && low.streams(0);
+  const int64_t y_gap = (low.gap_out(0) - low.gap_in(0)) * view.block;
   const auto apply = [=](Run& run) {
-    return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y), stream};
+    return BatchNormApply{view, run.f32(x), map.at(run), run.f32(residual), run.f32(y), stream, y_gap};
   };
   if (!batch) return low.launch(form.kernels.apply, form.parts(), 0, apply);
   const Buffer partial = low.workspace(form.sums_bytes(form.parts()));
@@ -215,7 +222,7 @@ void lower_backward(Lower& low) {
 const OpDef& op_batch_norm() {
   static const OpDef def{.name = "batch_norm", .infer = infer_batch_norm, .gradient = gradient,
                          .layout = layout_images, .lower = lower_batch_norm, .bf16 = true, .per_picture = true,
-                         .states = {{3, 3}, {4, 4}, {5, 5}}};
+                         .parts = takes_part, .states = {{3, 3}, {4, 4}, {5, 5}}};
   return def;
 }
 

@@ -28,6 +28,12 @@ void infer(Infer& infer) {
   infer.output(DType::f32, c.out());
 }
 
+bool writes_part(const Graph&, const Node& node, int operand) {
+  const std::string& kernel = node.attrs.at("kernel").as_string();
+  const bool residual = node.inputs.size() > 3 && node.inputs[3] != kNone;
+  return operand == kResult && !residual && (kernel == "direct" || kernel == "winograd" || kernel == "bf16");
+}
+
 Json geometry(const Json& attrs) {
   Json result = Json::object();
   for (const char* name : {"stride", "padding", "dilation", "groups"})
@@ -76,7 +82,8 @@ void lower(Lower& lower) {
                               kNone,
                               fused_activation(lower.attrs()),
                               static_cast<float>(lower.attrs().get("alpha", 0.01)),
-                              lower.streams(0)};
+                              lower.streams(0),
+                              lower.gap_out(0)};
   if (shortcut) {
     const std::vector<int64_t> stride = lower.attrs().at("shortcut").get("stride", std::vector<int64_t>{1, 1});
     const Shape& from = lower.in(3).shape;
@@ -95,6 +102,7 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
     a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
     a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
     a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha, a.stream = o.stream;
+    a.y_gap = o.y_gap;
     set_shortcut(run, o, a);
     return a;
   });
@@ -159,7 +167,7 @@ const OpDef& op_conv2d() {
                          .gradient = differentiate,
                          .select = [](Select& select) { select_packed(select, false); },
                          .layout = layout,
-                         .lower = lower, .per_picture = true};
+                         .lower = lower, .per_picture = true, .parts = writes_part};
   return def;
 }
 

@@ -33,6 +33,7 @@ struct GridOperands {
   Activation activation = Activation::none;
   float alpha = 0;
   bool stream = false;  // y past the caches
+  int64_t y_gap = 0;    // as of Conv2d
   struct Shortcut {
     Buffer x = kNone, weights = kNone, bias = kNone;
   };

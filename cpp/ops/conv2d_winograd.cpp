@@ -167,7 +167,7 @@ void lower_winograd(Lower& lower, const GridProblem& problem, const GridOperands
     Winograd args = plan->args;
     args.x = run.f32(o.x), args.weights = run.f32(o.weights), args.bias = run.f32(o.bias);
     args.residual = run.f32(o.residual), args.gate = run.f32(o.gate), args.y = run.f32(o.y), args.v = run.f32(inputs);
-    args.activation = o.activation, args.alpha = o.alpha;
+    args.activation = o.activation, args.alpha = o.alpha, args.y_gap = o.y_gap;
     return args;
   };
   if (plan->shared) lower.launch(kernels.transform, a.groups * a.in_blocks, 0, fill);

@@ -10,13 +10,10 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Channels of a line.
-int64_t width_of(const Value& value) { return value.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock; }
-
 /// A blocked value as a tensor of 64-byte lines.
 Shape lines_of(const Value& value) {
   const Shape& s = value.shape;
-  return {s[0], ceil_div(s[1], width_of(value)), s[2], s[3]};
+  return {s[0], channel_blocks(value), s[2], s[3]};
 }
 
 /// A finite number in bf16: to the nearest, ties to even.
@@ -96,12 +93,12 @@ std::vector<const T*> pointers(const Run& run, const std::vector<Buffer>& buffer
 template <class T>
 void lower_assemble_as(Lower& low, const std::vector<Source>& sources,
                        void (*kernel)(const AssembleOf<T>&, int64_t, void*), T fill) {
-  const int64_t width = width_of(low.out(0));
+  const int64_t width = block_channels(low.out(0));
   const Runs made = runs_of(sources, width);
   const Buffer runs = low.table(made.runs), first_run = low.table(made.first);
   const std::vector<Buffer> operands = operands_of(low);
   std::vector<int64_t> blocks;
-  for (size_t i = 0; i < operands.size(); ++i) blocks.push_back(ceil_div(low.in(i).shape[1], width));
+  for (size_t i = 0; i < operands.size(); ++i) blocks.push_back(channel_blocks(low.in(i)));
   const Shape& s = low.out(0).shape;
   const int64_t pictures = s[0], channels = s[1], pixels = s[2] * s[3], tasks = pictures * ceil_div(channels, width);
   const Buffer y = low.output(0);
@@ -121,34 +118,49 @@ void lower_assemble(Lower& low, const std::vector<Source>& sources, float fill) 
   lower_assemble_as(low, sources, kernels.assemble, fill);
 }
 
-/// Sizes of a concat: bytes per operand and outer index.
+/// Operands of a concat that are to be copied: bytes per outer index, where in y's, and from one to the next.
 struct JoinSizes {
+  std::vector<Buffer> operands;
+  std::vector<int64_t> bytes, offset, step;
   int64_t outer = 1, total = 0;
-  std::vector<int64_t> bytes, offset;
 };
 
 JoinSizes join_sizes(const Lower& low, size_t axis, bool blocked) {
+  const Graph& graph = low.graph();
+  const ValueId y = low.node().outputs[0];
+  const Shape& s = low.out(0).shape;
+  const int64_t plane = blocked ? s[2] * s[3] * 64 : 0;
+  int64_t block = low.out(0).whole_block;
   JoinSizes sizes;
   for (size_t i = 0; i < low.node().inputs.size(); ++i) {
     const Shape shape = blocked ? lines_of(low.in(i)) : low.in(i).shape;
     const int64_t element = blocked ? 64 : static_cast<int64_t>(dtype_size(low.in(i).dtype));
+    const int64_t bytes = count(Shape(shape.begin() + axis, shape.end())) * element;
     sizes.outer = count(Shape(shape.begin(), shape.begin() + axis));
-    sizes.bytes.push_back(count(Shape(shape.begin() + axis, shape.end())) * element);
-    sizes.offset.push_back(sizes.total);
-    sizes.total += sizes.bytes.back();
+    // What its producer has written there is in place.
+    if (low.in(i).whole != graph.home(y) || low.in(i).whole_block != block) {
+      sizes.operands.push_back(low.input(i));
+      sizes.bytes.push_back(bytes);
+      sizes.offset.push_back(sizes.total);
+      sizes.step.push_back(bytes + low.gap_in(i) * plane);
+    }
+    sizes.total += bytes;
+    if (blocked && axis == 1) block += shape[1];
   }
+  sizes.total += low.gap_out(0) * plane;
   return sizes;
 }
 
 void lower_join_bytes(Lower& low, size_t axis, bool blocked) {
   const JoinSizes sizes = join_sizes(low, axis, blocked);
-  const std::vector<Buffer> operands = operands_of(low);
-  const int64_t n = static_cast<int64_t>(operands.size());
+  const int64_t n = static_cast<int64_t>(sizes.operands.size());
+  if (n == 0) return;
   const int64_t per_task = std::max<int64_t>(1, kCopyBytes * n / std::max<int64_t>(1, sizes.total));
   const Buffer y = low.output(0);
   low.add([=, isa = low.isa()](Run& run) {
-    const std::vector<const void*> x = pointers<void>(run, operands);
-    const Join args = {n, sizes.outer, per_task, x.data(), sizes.bytes.data(), sizes.offset.data(), sizes.total, run.at(y)};
+    const std::vector<const void*> x = pointers<void>(run, sizes.operands);
+    const Join args = {n, sizes.outer, per_task, x.data(), sizes.bytes.data(), sizes.offset.data(), sizes.step.data(),
+                       sizes.total, run.at(y)};
     start(run, isa, shape_kernels(isa).join, args, n * ceil_div(sizes.outer, per_task));
   });
 }
@@ -204,13 +216,16 @@ void lower_map(Lower& low, const std::vector<IndexMap>& maps, float fill) {
   lower_assemble(low, sources, fill);
 }
 
+bool joins_blocks(const Graph& graph, const Node& node) {
+  const Value& y = graph.values[node.outputs[0]];
+  return y.layout != Layout::plain && std::all_of(node.inputs.begin(), node.inputs.end() - 1, [&](ValueId v) {
+    return graph.values[v].shape[1] % block_channels(y) == 0;
+  });
+}
+
 void lower_join(Lower& low, size_t axis) {
   const bool blocked = low.out(0).layout != Layout::plain;
-  bool aligned = true;  // every operand begins in lane 0
-  for (size_t i = 0; i + 1 < low.node().inputs.size(); ++i) {
-    if (blocked && axis == 1 && low.in(i).shape[1] % width_of(low.out(0)) != 0) aligned = false;
-  }
-  if (aligned) return lower_join_bytes(low, axis, blocked);
+  if (!blocked || axis != 1 || joins_blocks(low.graph(), low.node())) return lower_join_bytes(low, axis, blocked);
   std::vector<Source> sources;
   for (size_t i = 0; i < low.node().inputs.size(); ++i) {
     for (int64_t c = 0; c < low.in(i).shape[1]; ++c) sources.push_back({static_cast<int32_t>(i), c});

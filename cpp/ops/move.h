@@ -18,6 +18,8 @@ void lower_gather(Lower&, Tables tables, int64_t element, float fill);
 /// y[i, j, …] = x[maps[0][i], maps[1][j], …], or `fill`. A blocked operand has its channels changed, or the rest, not
 /// both.
 void lower_map(Lower&, const std::vector<IndexMap>& maps, float fill);
+/// Does every operand of this concat along channels begin with a block?
+bool joins_blocks(const Graph&, const Node&);
 /// All operands one after another along `axis`.
 void lower_join(Lower&, size_t axis);
 

@@ -104,6 +104,9 @@ class Lower {
   /// kNone for an absent operand: Run::at(kNone) is a null pointer.
   Buffer input(size_t i) const { return has(i) ? node().inputs[i] : kNone; }
   Buffer output(size_t i) const { return node().outputs[i]; }
+  /// Blocks of others between two pictures of an operand or a result: see OpDef::parts.
+  int64_t gap_in(size_t i) const { return has(i) ? graph().gap(node().inputs[i]) : 0; }
+  int64_t gap_out(size_t i) const { return graph().gap(node().outputs[i]); }
   /// Memory that lives while this node runs (64-byte aligned, not cleared).
   virtual Buffer workspace(size_t bytes) = 0;
   /// Numbers that kernels read and no run changes (offsets, windows), where kernels can reach them.
@@ -139,6 +142,8 @@ class Lower {
   }
 };
 
+constexpr int kResult = -1;
+
 struct OpDef {
   const char* name;
   void (*infer)(Infer&) = nullptr;
@@ -150,6 +155,9 @@ struct OpDef {
   bool bf16 = false;
   /// Row i of each result depends on row i of the operands that have rows alone, so that a batch can run in parts.
   bool per_picture = false;
+  /// May operand i, or its result (kResult), be a part of a concatenation, so that others' blocks lie between two of its
+  /// pictures (Graph::gap)? Asked of nodes with their kernels and layouts; null: none may. Not on a GPU.
+  bool (*parts)(const Graph&, const Node&, int operand) = nullptr;
   /// Its result differs between runs with equal operands (dropout): never computed ahead.
   bool random = false;
   /// Pairs (input, output): the output replaces the state that the input names, where the node has that output.

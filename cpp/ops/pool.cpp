@@ -184,9 +184,10 @@ void layout_average_backward(const Graph& graph, const Node& node, Layouts& layo
 
 // ---- lower ------------------------------------------------------------------------------------------------------
 
-int64_t planes_of(const Value& x) {
-  return x.shape[0] * ceil_div(x.shape[1], x.layout == Layout::blocked_bf16 ? kBlockBf16 : kBlock);
-}
+int64_t planes_of(const Value& x) { return x.shape[0] * channel_blocks(x); }
+
+/// Windows that slide may write into a concatenation.
+bool writes_part(const Graph&, const Node&, int operand) { return operand == kResult; }
 
 /// The kernels for pictures that lie like x.
 const PoolKernels& kernels_for(const Lower& low, const Value& x) {
@@ -203,7 +204,7 @@ MaxPool max_args(const Lower& low, bool global) {
   const Geometry g = global ? global_geometry(x.shape) : window_geometry(x.shape, low.attrs());
   MaxPool a = {};
   a.rows_per_task = rows_per_task(g.w.out);
-  a.planes = planes_of(x);
+  a.planes = planes_of(x), a.blocks = channel_blocks(x);
   a.height = g.h.size, a.width = g.w.size, a.out_height = g.h.out, a.out_width = g.w.out;
   a.kernel_h = g.h.kernel, a.kernel_w = g.w.kernel, a.stride_h = g.h.stride, a.stride_w = g.w.stride;
   a.pad_top = g.h.before, a.pad_left = g.w.before, a.dilation_h = g.h.dilation, a.dilation_w = g.w.dilation;
@@ -212,7 +213,8 @@ MaxPool max_args(const Lower& low, bool global) {
 
 template <bool Global>
 void lower_max(Lower& low) {
-  const MaxPool args = max_args(low, Global);
+  MaxPool args = max_args(low, Global);
+  args.y_gap = low.gap_out(0);
   const Buffer x = low.input(0), y = low.output(0);
   const int64_t tasks = forward_tasks(args.planes, args.out_height, args.rows_per_task);
   low.launch(kernels_for(low, low.in(0)).max, tasks, 0, [=](Run& run) {
@@ -244,7 +246,7 @@ void lower_max_backward(Lower& low) {
 AveragePool average_args(const Value& x, const AverageWindows& windows) {
   AveragePool a = {};
   a.channels = x.shape[1];
-  a.planes = planes_of(x);
+  a.planes = planes_of(x), a.blocks = channel_blocks(x);
   a.height = x.shape[2], a.width = x.shape[3];
   a.out_height = static_cast<int64_t>(windows.rows.size());
   a.out_width = static_cast<int64_t>(windows.columns.size());
@@ -271,7 +273,8 @@ void lower_average(Lower& low) {
   const Value& x = Backward ? low.out(0) : low.in(0);
   const Value& y = Backward ? low.in(0) : low.out(0);
   const AverageWindows windows = Make(x.shape, low.attrs());
-  const AveragePool args = average_args(x, windows);
+  AveragePool args = average_args(x, windows);
+  args.y_gap = Backward ? 0 : low.gap_out(0);
   const PoolKernels& kernels = kernels_for(low, x);
   auto kernel = Backward ? kernels.average_backward : kernels.average;
   int64_t tasks = Backward ? args.planes : forward_tasks(args.planes, args.out_height, args.rows_per_task);
@@ -300,7 +303,8 @@ void lower_average(Lower& low) {
 
 const OpDef& op_max_pool() {
   static const OpDef def{.name = "max_pool", .infer = infer_window, .gradient = gradient_of_max,
-                         .layout = layout_images, .lower = lower_max<false>, .bf16 = true, .per_picture = true};
+                         .layout = layout_images, .lower = lower_max<false>, .bf16 = true, .per_picture = true,
+                         .parts = writes_part};
   return def;
 }
 
@@ -325,7 +329,7 @@ const OpDef& op_global_max_pool_backward() {
 const OpDef& op_average_pool() {
   static const OpDef def{.name = "average_pool", .infer = infer_window, .gradient = gradient_of_average,
                          .layout = layout_average, .lower = lower_average<average_windows, false>,
-                         .bf16 = true, .per_picture = true};
+                         .bf16 = true, .per_picture = true, .parts = writes_part};
   return def;
 }
 

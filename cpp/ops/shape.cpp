@@ -260,6 +260,10 @@ void gradient_of_concat(Gradient& g) {
   }
 }
 
+bool takes_part(const Graph& graph, const Node& node, int) {
+  return axis_of(node.attrs, graph.values[node.outputs[0]].shape.size()) == 1 && joins_blocks(graph, node);
+}
+
 void lower_concat(Lower& low) { lower_join(low, axis_of(low.attrs(), low.out(0).shape.size())); }
 
 }  // namespace
@@ -302,7 +306,8 @@ const OpDef& op_pad() {
 
 const OpDef& op_concat() {
   static const OpDef def{.name = "concat", .infer = infer_concat, .gradient = gradient_of_concat,
-                         .layout = layout_follow, .lower = lower_concat, .bf16 = true, .per_picture = true};
+                         .layout = layout_follow, .lower = lower_concat, .bf16 = true, .per_picture = true,
+                         .parts = takes_part};
   return def;
 }
 

@@ -27,6 +27,11 @@ bool fits(const Program& program, size_t n, int64_t pictures) {
                      [&](ValueId v) { return per_picture(program, v, pictures); });
 }
 
+/// A concatenation that its operands' producers have written.
+bool is_in_place(const Node& node) {
+  return node.op->name == std::string_view("concat") && node.attrs.get("kernel", "") == "in place";
+}
+
 /// Bytes of one picture that a node reads and writes, and of everything else that it reads.
 struct Traffic {
   double picture = 0, weights = 0;
@@ -35,6 +40,7 @@ struct Traffic {
 Traffic traffic_of(const Program& program, size_t n, int64_t pictures) {
   Traffic t;
   const Node& node = program.graph.nodes[n];
+  if (is_in_place(node)) return t;
   const auto add = [&](ValueId v) {
     if (v == kNone) return;
     const double bytes = static_cast<double>(physical_bytes(program.graph.values[v]));
@@ -112,6 +118,7 @@ bool same_but_pictures(const Program& whole, int64_t pictures, const Program& gr
     Shape expected = a.values[v].shape;
     if (per_picture(whole, static_cast<ValueId>(v), pictures)) expected[0] = group_pictures;
     if (b.values[v].shape != expected || b.values[v].layout != a.values[v].layout) return false;
+    if (b.values[v].whole != a.values[v].whole || b.values[v].whole_block != a.values[v].whole_block) return false;
   }
   return true;
 }
@@ -180,7 +187,7 @@ Segment::Segment(const Stretch& stretch, const Program& whole, int64_t pictures,
     made.offsets.assign(made.lowered->buffers(), 0);
     std::vector<Interval> intervals = made.lowered->intervals([&](ValueId v) { return local_[v]; }, within);
     buffers = std::max(buffers, place(intervals));
-    for (const Interval& i : intervals) made.offsets[i.buffer] = i.offset;
+    made.lowered->set_offsets(intervals, made.offsets);
     scratch_ = std::max(scratch_, made.lowered->scratch);
     sizes_.push_back(std::move(made));
   }
@@ -193,7 +200,7 @@ void Segment::find_local(const Program& whole) {
   row_bytes_.assign(graph.values.size(), 0);
   for (size_t v = 0; v < local_.size(); ++v)
     if (per_picture(whole, static_cast<ValueId>(v), pictures_))
-      row_bytes_[v] = physical_bytes(graph.values[v]) / static_cast<size_t>(pictures_);
+      row_bytes_[v] = physical_bytes(graph.values[graph.home(static_cast<ValueId>(v))]) / static_cast<size_t>(pictures_);
   for (size_t n = first(); n < last(); ++n)
     if (!whole.prepared[n])
       for (ValueId v : graph.nodes[n].outputs) local_[v] = !leaves_graph(graph, v);
@@ -201,6 +208,11 @@ void Segment::find_local(const Program& whole) {
     if (n < first() || n >= last())
       for (ValueId v : graph.nodes[n].inputs)
         if (v != kNone) local_[v] = false;
+  // Parts of one value lie where it lies.
+  std::vector<bool> shared(local_.size(), false);
+  for (size_t v = 0; v < local_.size(); ++v)
+    if (!local_[v]) shared[graph.home(static_cast<ValueId>(v))] = true;
+  for (size_t v = 0; v < local_.size(); ++v) local_[v] = !shared[graph.home(static_cast<ValueId>(v))];
 }
 
 void Segment::run(const std::vector<void*>& pointers, const RandomState& random, const JobContext& context,

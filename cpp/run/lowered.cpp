@@ -72,12 +72,22 @@ std::vector<Interval> Lowered::intervals(const std::function<bool(ValueId)>& wan
     if (g.indices != kNone) last[g.indices] = end;
   }
 
+  std::vector<int> first(graph.values.size(), -1);
+  for (size_t v = 0; v < first.size(); ++v) {
+    const Value& value = graph.values[v];
+    if (value.role != Role::input) first[v] = value.producer;
+  }
+  for (const Value& value : graph.values) {
+    if (value.whole == kNone) continue;
+    const auto v = static_cast<size_t>(&value - graph.values.data()), whole = static_cast<size_t>(value.whole);
+    first[whole] = std::min(first[whole], first[v]), last[whole] = std::max(last[whole], last[v]);
+  }
+
   std::vector<Interval> result;
   for (size_t v = 0; v < graph.values.size(); ++v) {
-    if (!wanted(static_cast<ValueId>(v))) continue;
     const Value& value = graph.values[v];
-    const int first = value.role == Role::input ? -1 : value.producer;
-    result.push_back({static_cast<int32_t>(v), padded_bytes(physical_bytes(value)), first, std::max(last[v], first)});
+    if (value.whole != kNone || !wanted(static_cast<ValueId>(v))) continue;
+    result.push_back({static_cast<int32_t>(v), padded_bytes(physical_bytes(value)), first[v], std::max(last[v], first[v])});
   }
   for (size_t e = 0; e < extras.size(); ++e) {
     const Extra& extra = extras[e];
@@ -86,6 +96,15 @@ std::vector<Interval> Lowered::intervals(const std::function<bool(ValueId)>& wan
       result.push_back({buffer, padded_bytes(extra.bytes), extra.node, checked.count(buffer) ? end : extra.node});
   }
   return result;
+}
+
+void Lowered::set_offsets(const std::vector<Interval>& placed, std::vector<size_t>& offsets) const {
+  const Graph& graph = program.graph;
+  for (const Interval& i : placed) offsets[i.buffer] = i.offset;
+  for (size_t v = 0; v < graph.values.size(); ++v) {
+    const auto id = static_cast<ValueId>(v);
+    if (graph.home(id) != id) offsets[v] = offsets[graph.home(id)] + graph.offset_in_home(id);
+  }
 }
 
 }  // namespace thaw

@@ -24,10 +24,13 @@ struct Lowered {
     return buffer >= program.graph.values.size() && !extras[buffer - program.graph.values.size()].table.empty();
   }
 
-  /// The time, in nodes, during which each value that `wanted` names and each workspace of those nodes needs memory.
+  /// The time, in nodes, during which each value that `wanted` names and each workspace of those nodes needs memory; a
+  /// part of another value needs none of its own.
   /// What leaves the program lives to its end.
   std::vector<Interval> intervals(const std::function<bool(ValueId)>& wanted,
                                   const std::function<bool(NodeId)>& wanted_node) const;
+  /// The offsets of what was placed, and of the parts that lie in it.
+  void set_offsets(const std::vector<Interval>& placed, std::vector<size_t>& offsets) const;
 
   Program program;
   int threads;

@@ -122,7 +122,7 @@ size_t Plan::place_range(bool prepared) {
       if (i.last >= first && i.last < last) i.last = last;
     }
   const size_t bytes = place(intervals);
-  for (const Interval& interval : intervals) offsets_[interval.buffer] = interval.offset;
+  whole_.set_offsets(intervals, offsets_);
   return bytes;
 }
 

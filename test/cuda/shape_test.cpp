@@ -90,8 +90,10 @@ void joins(const std::vector<int64_t>& bytes, int64_t outer) {
   for (size_t i = 0; i < x.size(); ++i) pointers.push_back(x[i].data()), on_pointers.push_back(on_x[i]->data());
   Bytes y(static_cast<size_t>(total * outer));
   const gpu::Array<uint8_t> on_y(y.size());
-  run_tasks(scalar::shape.join, {n, outer, 2, pointers.data(), bytes.data(), offset.data(), total, y.data()}, n * ceil_div(outer, 2));
-  cuda::shape.join({n, outer, 2, on_pointers.data(), bytes.data(), offset.data(), total, on_y.data()}, 1, nullptr);
+  const Join a = {n, outer, 2, pointers.data(), bytes.data(), offset.data(), bytes.data(), total, y.data()};
+  run_tasks(scalar::shape.join, a, n * ceil_div(outer, 2));
+  cuda::shape.join({n, outer, 2, on_pointers.data(), bytes.data(), offset.data(), bytes.data(), total, on_y.data()}, 1,
+                   nullptr);
   FINISH();
   CHECK(on_y.read() == y);
 }

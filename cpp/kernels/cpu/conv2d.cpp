@@ -29,7 +29,7 @@ void sweep_tiles(const Sweep& s, const Band& band, Conv2dTile& t, const float* x
   t.activation = a.activation;
   t.alpha = a.alpha;
   t.stream = a.stream && t.bias && t.last && (a.activation == Activation::none || a.activation == Activation::relu);
-  const int64_t plane = (band.picture * a.out_blocks + panel.out_block) * a.out_pixels + a.out_start;
+  const int64_t plane = (band.picture * (a.out_blocks + a.y_gap) + panel.out_block) * a.out_pixels + a.out_start;
   for (int64_t r = 0; r < band.rows; ++r) {
     const int64_t row = band.row + r, width = (row + 1 < a.rows ? a.cols : a.last_cols) * band.pictures;
     const int64_t tiles = (width + kTilePixels - 1) / kTilePixels;

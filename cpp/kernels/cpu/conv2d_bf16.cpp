@@ -129,7 +129,7 @@ void sweep_band(const Sweep& s, const Band& band, const float* shortcut, int64_t
     pair.finish[i].alpha = a.alpha;
     pair.finish[i].stream = a.stream;
   }
-  const int64_t plane = (band.picture * a.out_blocks + s.panel.out_block) * a.out_pixels + a.out_start;
+  const int64_t plane = (band.picture * (a.out_blocks + a.y_gap) + s.panel.out_block) * a.out_pixels + a.out_start;
   const char* x = reinterpret_cast<const char*>(band.x + (s.panel.in_block - first_block) * band.x_block);
   const char* other = kShortcut ? reinterpret_cast<const char*>(shortcut) : x;
   for (int64_t r = 0; r < band.rows; ++r) {

@@ -183,7 +183,8 @@ void finish_block(const Winograd& a, const Sweep& s, int64_t vector) {
   for (int64_t i = 0; i < s.tiles; ++i) {
     const TilePlace place = place_of(a.tile_rows, a.tile_cols, s.first + i);
     const int64_t row = place.row * kWinogradTile, col = place.col * kWinogradTile;
-    const int64_t pixel = ((place.picture * a.out_blocks + block) * a.out_height + row) * a.out_width + col;
+    const int64_t plane = place.picture * (a.out_blocks + a.y_gap) + block;
+    const int64_t pixel = (plane * a.out_height + row) * a.out_width + col;
     const TileOutput out{a.y + pixel * kLanes,
                          a.residual ? a.residual + pixel * kLanes : nullptr,
                          a.gate ? a.gate + pixel * kLanes : nullptr,

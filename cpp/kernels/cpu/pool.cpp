@@ -61,7 +61,7 @@ W16 window_sum(const AveragePool& a, const float* plane, PoolWindow rows, PoolWi
 void average(const AveragePool& a, int64_t task, void*) {
   const Rows part = rows_of(task, a.out_height, a.rows_per_task);
   const float* plane = static_cast<const float*>(a.x) + part.plane * a.height * a.width * 16;
-  float* y = static_cast<float*>(a.y) + (part.plane * a.out_height + part.first) * a.out_width * 16;
+  float* y = static_cast<float*>(a.y) + (plane_of_y(a, part.plane) * a.out_height + part.first) * a.out_width * 16;
   for (int64_t row = part.first; row < part.last; ++row) {
     for (int64_t column = 0; column < a.out_width; ++column, y += 16) {
       const W16 share = wide_broadcast(1.0 / (a.rows[row].size * a.columns[column].size));

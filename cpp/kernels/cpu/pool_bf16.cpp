@@ -77,7 +77,7 @@ Halves window_sum(const AveragePool& a, const uint16_t* plane, PoolWindow rows, 
 void average(const AveragePool& a, int64_t task, void*) {
   const Rows part = rows_of(task, a.out_height, a.rows_per_task);
   const uint16_t* plane = static_cast<const uint16_t*>(a.x) + part.plane * a.height * a.width * 32;
-  uint16_t* y = static_cast<uint16_t*>(a.y) + (part.plane * a.out_height + part.first) * a.out_width * 32;
+  uint16_t* y = static_cast<uint16_t*>(a.y) + (plane_of_y(a, part.plane) * a.out_height + part.first) * a.out_width * 32;
   for (int64_t row = part.first; row < part.last; ++row) {
     for (int64_t column = 0; column < a.out_width; ++column, y += 32) {
       const W16 share = wide_broadcast(1.0 / (a.rows[row].size * a.columns[column].size));

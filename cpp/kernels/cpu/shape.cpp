@@ -66,7 +66,7 @@ void join(const Join& a, int64_t task, void*) {
   const int64_t bytes = a.bytes[operand];
   const char* x = static_cast<const char*>(a.x[operand]);
   char* y = static_cast<char*>(a.y) + a.offset[operand];
-  for (int64_t o = first; o < last; ++o) memcpy(y + o * a.total, x + o * bytes, static_cast<size_t>(bytes));
+  for (int64_t o = first; o < last; ++o) memcpy(y + o * a.total, x + o * a.step[operand], static_cast<size_t>(bytes));
 }
 
 /// Channels of a line.

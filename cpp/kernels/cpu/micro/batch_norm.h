@@ -102,7 +102,8 @@ struct ApplyPart {
   template <Activation kind>
   void run() const {
     const Map<V> map(a.map, a.view.channels, part.block);
-    part.each_run([&](int64_t offset, int64_t count) THAW_LAMBDA {
+    part.each_run([&](int64_t offset, int64_t count, int64_t picture) THAW_LAMBDA {
+      float* y = a.y + picture * a.y_gap;
       for (int64_t i = 0, at = offset; i < count; ++i, at += a.view.pixel) {
         V16 line[V], other[V];
         lines.read(a.x + at, line);
@@ -112,7 +113,7 @@ struct ApplyPart {
           THAW_FOR (v, V) line[v] = add(line[v], other[v]);
         }
         THAW_FOR (v, V) line[v] = activate_as<kind>(line[v], map.alpha);
-        lines.write(a.y + at, line, a.stream);
+        lines.write(y + at, line, a.stream);
       }
     });
   }
@@ -232,7 +233,7 @@ struct BackwardPart {
   /// Calls body(offset, dy), which makes dx of dy.
   template <class Body>
   THAW_MEMBER void each_line(const Body& body) const {
-    part.each_run([&](int64_t offset, int64_t count) THAW_LAMBDA {
+    part.each_run([&](int64_t offset, int64_t count, int64_t) THAW_LAMBDA {
       for (int64_t i = 0, at = offset; i < count; ++i, at += a.view.pixel) {
         V16 line[V];
         lines.read(a.dy + at, line);

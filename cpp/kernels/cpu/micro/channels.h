@@ -57,13 +57,14 @@ struct Part {
     if (last > all) last = all;
   }
 
-  /// Calls body(offset of the first line, lines) for neighbouring lines, at most kRun at a time.
+  /// Calls body(offset of the first line, lines, picture) for neighbouring lines, at most kRun at a time.
   template <class Body>
   THAW_MEMBER void each_run(const Body& body) const {
     for (int64_t pixel = first; pixel < last;) {
       const int64_t start = pixel % view.pixels, rest = last - pixel, plane = view.pixels - start;
       const int64_t lines = rest < plane ? rest : plane, count = lines < kRun ? lines : kRun;
-      body(pixel / view.pixels * view.picture + block * view.block + start * view.pixel, count);
+      const int64_t picture = pixel / view.pixels;
+      body(picture * view.picture + block * view.block + start * view.pixel, count, picture);
       pixel += count;
     }
   }
@@ -85,7 +86,7 @@ template <int V, class Terms>
 THAW_INLINE void sum_products(const Part<V>& part, double* to, const Terms& terms) {
   W16 total[2][V];
   THAW_FOR (v, V) total[0][v] = total[1][v] = wide_zero();
-  part.each_run([&](int64_t offset, int64_t lines) THAW_LAMBDA {
+  part.each_run([&](int64_t offset, int64_t lines, int64_t) THAW_LAMBDA {
     V16 sum[kRunChains][V], products[kRunChains][V];
     THAW_FOR (c, kRunChains)
       THAW_FOR (v, V) sum[c][v] = products[c][v] = zero();

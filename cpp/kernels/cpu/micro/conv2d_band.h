@@ -114,7 +114,7 @@ const float* copy_shortcut(const Conv2d& a, const Band& band, float* to) {
 void fill_offsets(const Conv2d& a, int64_t pictures, int64_t* offsets) {
   for (int64_t c = 0; c < a.cols; ++c)
     for (int64_t g = 0; g < pictures; ++g)
-      offsets[c * pictures + g] = (c * a.out_col + g * a.out_blocks * a.out_pixels) * kLanes;
+      offsets[c * pictures + g] = (c * a.out_col + g * (a.out_blocks + a.y_gap) * a.out_pixels) * kLanes;
 }
 
 /// Of the copied bands of a task.

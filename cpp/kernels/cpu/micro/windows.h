@@ -34,6 +34,12 @@ Rows rows_of(int64_t task, int64_t out_height, int64_t rows_per_task) {
   return {task / parts, first, last < out_height ? last : out_height};
 }
 
+/// The plane of y that a plane of x is pooled to.
+template <class Pool>
+int64_t plane_of_y(const Pool& a, int64_t plane) {
+  return a.y_gap ? plane + plane / a.blocks * a.y_gap : plane;
+}
+
 /// The columns begin … end-1 of the output, whose windows lie inside from left to right.
 Taps inner_columns(const MaxPool& a) {
   const int64_t begin = (a.pad_left + a.stride_w - 1) / a.stride_w, reach = (a.kernel_w - 1) * a.dilation_w + 1;
@@ -81,7 +87,7 @@ void max_task(const MaxPool& a, int64_t task) {
   using Element = typename Line::Element;
   const Rows rows = rows_of(task, a.out_height, a.rows_per_task);
   const Element* plane = static_cast<const Element*>(a.x) + rows.plane * a.height * a.width * Line::kLine;
-  Element* y = static_cast<Element*>(a.y) + (rows.plane * a.out_height + rows.first) * a.out_width * Line::kLine;
+  Element* y = static_cast<Element*>(a.y) + (plane_of_y(a, rows.plane) * a.out_height + rows.first) * a.out_width * Line::kLine;
   for (int64_t row = rows.first; row < rows.last; ++row, y += a.out_width * Line::kLine) {
     const int64_t top = row * a.stride_h - a.pad_top;
     const Taps ys = taps_inside(top, a.kernel_h, a.dilation_h, a.height);
