@@ -106,7 +106,7 @@ void lower_backward(Lower& lower) {
 
 OpDef define(const char* name) {
   return {.name = name, .infer = infer, .gradient = differentiate, .layout = layout_follow, .lower = lower,
-          .bf16 = true, .per_picture = true};
+          .bf16 = true, .per_picture = true, .rows = same_row};
 }
 
 }  // namespace

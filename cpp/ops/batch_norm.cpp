@@ -222,7 +222,7 @@ void lower_backward(Lower& low) {
 const OpDef& op_batch_norm() {
   static const OpDef def{.name = "batch_norm", .infer = infer_batch_norm, .gradient = gradient,
                          .layout = layout_images, .lower = lower_batch_norm, .bf16 = true, .per_picture = true,
-                         .parts = takes_part, .states = {{3, 3}, {4, 4}, {5, 5}}};
+                         .parts = takes_part, .rows = same_row, .states = {{3, 3}, {4, 4}, {5, 5}}};
   return def;
 }
 

@@ -6,6 +6,7 @@
 // are operands 3 to 5 and whose result is what is added.
 #include <memory>
 
+#include "kernels/conv2d_winograd.h"
 #include "ops/conv2d_winograd.h"
 #include "ops/product.h"
 
@@ -54,6 +55,21 @@ void differentiate(Gradient& g) {
     const ValueId sum = g.emit1("sum_to", {dy}, Json::object().set("shape", Shape{1, channels, 1, 1}));
     g.add(2, g.emit1("reshape", {sum}, Json::object().set("shape", Shape{channels})));
   }
+}
+
+RowWindow rows(const Node& node) {
+  // Two pictures with windows of their own (compile/shortcut.cpp): none.
+  if (node.attrs.find("shortcut")) return {.size = 0};
+  // Of two joined nodes the 1x1 has no part in it.
+  const Json* deep = node.attrs.find("depthwise");
+  const Json& attrs = deep ? *deep : node.attrs;
+  const int64_t kernel = attrs.at("weight_shape").as_ints()[2], one = 1;
+  const int64_t dilation = attrs.get("dilation", std::vector<int64_t>{one, one})[0];
+  return {.size = (kernel - 1) * dilation + 1,
+          .stride = attrs.get("stride", std::vector<int64_t>{one, one})[0],
+          .top = attrs.get("padding", std::vector<int64_t>{0, 0, 0, 0})[0],
+          .multiple = attrs.at("kernel").as_string() == "winograd" ? kWinogradTile : one,
+          .has_padding = true};
 }
 
 void layout(const Graph&, const Node& node, Layouts& layouts) {
@@ -167,7 +183,7 @@ const OpDef& op_conv2d() {
                          .gradient = differentiate,
                          .select = [](Select& select) { select_packed(select, false); },
                          .layout = layout,
-                         .lower = lower, .per_picture = true, .parts = writes_part};
+                         .lower = lower, .per_picture = true, .parts = writes_part, .rows = rows};
   return def;
 }
 

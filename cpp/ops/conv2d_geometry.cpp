@@ -11,14 +11,16 @@ bool all_at_least(const std::vector<int64_t>& values, int64_t least) {
   return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v >= least; });
 }
 
-void check_attributes(const Conv2dShape& c,
-                      const std::function<void(const std::string&, const std::string&)>& complain) {
+using Complain = std::function<void(const std::string&, const std::string&)>;
+
+constexpr const char* kPadding = "padding [top, left, bottom, right] of at least 0";
+
+void check_attributes(const Conv2dShape& c, const Complain& complain) {
   if (c.stride.size() != 2 || !all_at_least(c.stride, 1))
     complain("stride of two positive integers", to_string(c.stride));
   if (c.dilation.size() != 2 || !all_at_least(c.dilation, 1))
     complain("dilation of two positive integers", to_string(c.dilation));
-  if (c.padding.size() != 4 || !all_at_least(c.padding, 0))
-    complain("padding [top, left, bottom, right] of at least 0", to_string(c.padding));
+  if (c.padding.size() != 4) complain(kPadding, to_string(c.padding));
   if (c.groups < 1) complain("at least one group", std::to_string(c.groups));
 }
 
@@ -27,10 +29,8 @@ int64_t out_size(int64_t in, int64_t kernel, int64_t stride, int64_t before, int
   return free < 0 ? 0 : free / stride + 1;
 }
 
-}  // namespace
-
-Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight,
-                         const std::function<void(const std::string&, const std::string&)>& complain) {
+// Negative padding leaves rows or columns out: bands of rows have it (run/bands.h).
+Conv2dShape any_shape(const Json& attrs, const Shape& x, const Shape& weight, const Complain& complain) {
   Conv2dShape c;
   c.x = x;
   c.weight = weight;
@@ -56,8 +56,16 @@ Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight,
   return c;
 }
 
+}  // namespace
+
+Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight, const Complain& complain) {
+  const std::vector<int64_t> padding = attrs.get("padding", std::vector<int64_t>{});
+  if (!all_at_least(padding, 0)) complain(kPadding, to_string(padding));
+  return any_shape(attrs, x, weight, complain);
+}
+
 Conv2dShape conv2d_shape(const Json& attrs, const Shape& x, const Shape& weight) {
-  return conv2d_shape(attrs, x, weight, [](const std::string& expected, const std::string& received) {
+  return any_shape(attrs, x, weight, [](const std::string& expected, const std::string& received) {
     fail_expected("ERR_SHAPE", expected, "conv2d", received);
   });
 }

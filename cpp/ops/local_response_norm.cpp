@@ -44,7 +44,7 @@ void lower(Lower& low) {
 
 const OpDef& op_local_response_norm() {
   static const OpDef def{.name = "local_response_norm", .infer = infer, .gradient = gradient, .layout = layout_images,
-                         .lower = lower<false>, .per_picture = true};
+                         .lower = lower<false>, .per_picture = true, .rows = same_row};
   return def;
 }
 

@@ -19,7 +19,7 @@ void lower(Lower& lower) {
 
 const OpDef& op_multiply() {
   static const OpDef def{.name = "multiply", .infer = infer_combine, .gradient = differentiate,
-                         .layout = layout_combine, .lower = lower, .bf16 = true, .per_picture = true};
+                         .layout = layout_combine, .lower = lower, .bf16 = true, .per_picture = true, .rows = same_row};
   return def;
 }
 

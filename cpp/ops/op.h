@@ -144,6 +144,15 @@ class Lower {
 
 constexpr int kResult = -1;
 
+/// The rows of operand 0 that a row of the result reads: row i those from i * stride - top on, `size` of them (0: no bands). Other
+/// pictures it reads at row i itself.
+struct RowWindow {
+  int64_t size = 1, stride = 1, top = 0;
+  int64_t multiple = 1;    // of rows, counted from the picture's first, that are computed together
+  bool has_padding = false;  // above and below, by which a band reads an operand that has other rows than it needs
+};
+inline RowWindow same_row(const Node&) { return {}; }
+
 struct OpDef {
   const char* name;
   void (*infer)(Infer&) = nullptr;
@@ -158,6 +167,8 @@ struct OpDef {
   /// May operand i, or its result (kResult), be a part of a concatenation, so that others' blocks lie between two of its
   /// pictures (Graph::gap)? Asked of nodes with their kernels and layouts; null: none may. Not on a GPU.
   bool (*parts)(const Graph&, const Node&, int operand) = nullptr;
+  /// Can it run on a band of rows? Null: its results need whole pictures.
+  RowWindow (*rows)(const Node&) = nullptr;
   /// Its result differs between runs with equal operands (dropout): never computed ahead.
   bool random = false;
   /// Pairs (input, output): the output replaces the state that the input names, where the node has that output.

@@ -49,11 +49,15 @@ Geometry window_geometry(const Shape& x, const Json& attrs) {
   g.w = {x[3], kernel[1], stride[1], padding[1], padding[3], dilation[1], 0};
   for (Axis* a : {&g.h, &g.w}) {
     const int64_t reach = a->dilation * (a->kernel - 1) + 1;
-    const bool sound = a->kernel > 0 && a->stride > 0 && a->dilation > 0 && a->before >= 0 && a->after >= 0 &&
-                       a->before < reach && a->after < reach;
+    const bool sound = a->kernel > 0 && a->stride > 0 && a->dilation > 0 && a->before < reach && a->after < reach;
     if (sound) a->out = output_size(*a, attrs.get("ceil_mode", false));
   }
   return g;
+}
+
+RowWindow window_rows(const Node& node) {
+  const Axis h = window_geometry({1, 1, 1, 1}, node.attrs).h;
+  return {.size = h.dilation * (h.kernel - 1) + 1, .stride = h.stride, .top = h.before, .has_padding = true};
 }
 
 /// One window over the whole picture.
@@ -123,7 +127,9 @@ void infer_window(Infer& infer) {
   expect_picture(infer);
   const Shape& x = infer.shape(0);
   const Geometry g = window_geometry(x, infer.attrs());
-  if (g.h.out < 1 || g.w.out < 1) {
+  // Only bands of rows, which nobody writes down, leave rows out (run/bands.h).
+  const bool negative = std::min({g.h.before, g.h.after, g.w.before, g.w.after}) < 0;
+  if (negative || g.h.out < 1 || g.w.out < 1) {
     infer.fail("kernel [h,w], stride [h,w], padding [top,left,bottom,right] smaller than the kernel, and a window that "
                "fits into " + to_string(x), infer.attrs().dump());
   }
@@ -304,7 +310,7 @@ void lower_average(Lower& low) {
 const OpDef& op_max_pool() {
   static const OpDef def{.name = "max_pool", .infer = infer_window, .gradient = gradient_of_max,
                          .layout = layout_images, .lower = lower_max<false>, .bf16 = true, .per_picture = true,
-                         .parts = writes_part};
+                         .parts = writes_part, .rows = window_rows};
   return def;
 }
 
@@ -329,7 +335,7 @@ const OpDef& op_global_max_pool_backward() {
 const OpDef& op_average_pool() {
   static const OpDef def{.name = "average_pool", .infer = infer_window, .gradient = gradient_of_average,
                          .layout = layout_average, .lower = lower_average<average_windows, false>,
-                         .bf16 = true, .per_picture = true, .parts = writes_part};
+                         .bf16 = true, .per_picture = true, .parts = writes_part, .rows = window_rows};
   return def;
 }
 

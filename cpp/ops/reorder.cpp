@@ -54,7 +54,8 @@ void lower(Lower& low) {
 }  // namespace
 
 const OpDef& op_reorder() {
-  static const OpDef def{.name = "reorder", .infer = infer, .layout = layout, .lower = lower, .per_picture = true};
+  static const OpDef def{.name = "reorder", .infer = infer, .layout = layout, .lower = lower,
+                         .per_picture = true, .rows = same_row};
   return def;
 }
 

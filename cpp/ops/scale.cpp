@@ -45,7 +45,7 @@ void lower(Lower& lower) {
 
 const OpDef& op_scale() {
   static const OpDef def{.name = "scale", .infer = infer, .gradient = differentiate, .layout = layout_follow,
-                         .lower = lower, .bf16 = true, .per_picture = true};
+                         .lower = lower, .bf16 = true, .per_picture = true, .rows = same_row};
   return def;
 }
 

@@ -307,7 +307,7 @@ const OpDef& op_pad() {
 const OpDef& op_concat() {
   static const OpDef def{.name = "concat", .infer = infer_concat, .gradient = gradient_of_concat,
                          .layout = layout_follow, .lower = lower_concat, .bf16 = true, .per_picture = true,
-                         .parts = takes_part};
+                         .parts = takes_part, .rows = same_row};
   return def;
 }
 

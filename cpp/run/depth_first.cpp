@@ -1,8 +1,6 @@
 #include "run/depth_first.h"
 
 #include <algorithm>
-#include <chrono>
-#include <mutex>
 #include <set>
 
 #include "ops/op.h"
@@ -12,44 +10,11 @@ namespace thaw {
 
 namespace {
 
-/// Has v a row for each picture?
-bool per_picture(const Program& program, ValueId v, int64_t pictures) {
-  const Value& value = program.graph.values[v];
-  if (value.role == Role::parameter || value.role == Role::state) return false;
-  if (value.producer != kNone && program.prepared[value.producer]) return false;
-  return !value.shape.empty() && value.shape[0] == pictures;
-}
-
 bool fits(const Program& program, size_t n, int64_t pictures) {
   const Node& node = program.graph.nodes[n];
   if (!node.op->per_picture || program.prepared[n]) return false;
   return std::all_of(node.outputs.begin(), node.outputs.end(),
                      [&](ValueId v) { return per_picture(program, v, pictures); });
-}
-
-/// A concatenation that its operands' producers have written.
-bool is_in_place(const Node& node) {
-  return node.op->name == std::string_view("concat") && node.attrs.get("kernel", "") == "in place";
-}
-
-/// Bytes of one picture that a node reads and writes, and of everything else that it reads.
-struct Traffic {
-  double picture = 0, weights = 0;
-};
-
-Traffic traffic_of(const Program& program, size_t n, int64_t pictures) {
-  Traffic t;
-  const Node& node = program.graph.nodes[n];
-  if (is_in_place(node)) return t;
-  const auto add = [&](ValueId v) {
-    if (v == kNone) return;
-    const double bytes = static_cast<double>(physical_bytes(program.graph.values[v]));
-    if (per_picture(program, v, pictures)) t.picture += bytes / static_cast<double>(pictures);
-    else t.weights += bytes;
-  };
-  for (ValueId v : node.inputs) add(v);
-  for (ValueId v : node.outputs) add(v);
-  return t;
 }
 
 /// The cheapest way to give every node of a run of fitting nodes a group size, by dynamic programming over the sizes.
@@ -123,7 +88,8 @@ bool same_but_pictures(const Program& whole, int64_t pictures, const Program& gr
   return true;
 }
 
-std::vector<Stretch> choose_stretches(const Program& program, int64_t pictures, int threads) {
+std::vector<Stretch> choose_stretches(const Program& program, int64_t pictures, int threads,
+                                      const std::vector<bool>& taken) {
   std::vector<Stretch> result;
   // With fewer pictures than threads the threads share each node.
   if (pictures < 2 || pictures < threads) return result;
@@ -132,7 +98,7 @@ std::vector<Stretch> choose_stretches(const Program& program, int64_t pictures, 
   for (size_t n = 0; n < end;) {
     // Prepared nodes run before and interrupt nothing.
     size_t last = n, next = n;
-    for (; next < end && (program.prepared[next] || fits(program, next, pictures)); ++next)
+    for (; next < end && (program.prepared[next] || (!taken[next] && fits(program, next, pictures))); ++next)
       if (!program.prepared[next]) last = next + 1;
     while (n < last && program.prepared[n]) ++n;
     if (last > n + 1) chooser.choose(n, last, result);
@@ -141,111 +107,33 @@ std::vector<Stretch> choose_stretches(const Program& program, int64_t pictures, 
   return result;
 }
 
-// ---- running ----------------------------------------------------------------------------------------------------
-
-namespace {
-
-/// A group's view: its own pointers, every task on this thread.
-class GroupRun final : public Run {
- public:
-  GroupRun(std::vector<void*> pointers, const RandomState& random, char* scratch, size_t bytes)
-      : pointers_(std::move(pointers)), random_(random), scratch_(scratch), bytes_(bytes) {}
-  void* at(int32_t buffer) const override { return buffer == kNone ? nullptr : pointers_[buffer]; }
-  const RandomState& random() const override { return random_; }
-
- protected:
-  void parallel_erased(int64_t tasks, size_t scratch, void (*call)(const void*, int64_t, void*),
-                       const void* body) override {
-    // What a launch did not announce is taken for it.
-    const Memory more = scratch > bytes_ ? Memory(scratch) : Memory();
-    for (int64_t task = 0; task < tasks; ++task) call(body, task, scratch > bytes_ ? more.data() : scratch_);
-  }
-
- private:
-  std::vector<void*> pointers_;
-  const RandomState& random_;
-  char* scratch_;
-  size_t bytes_;
-};
-
-}  // namespace
-
-Segment::Segment(const Stretch& stretch, const Program& whole, int64_t pictures,
-                 const std::function<std::shared_ptr<Lowered>(int64_t)>& make)
-    : stretch_(stretch), pictures_(pictures), groups_((pictures + stretch.group - 1) / stretch.group) {
-  find_local(whole);
-  const auto within = [&](NodeId n) {
-    return static_cast<size_t>(n) >= first() && static_cast<size_t>(n) < last() && !whole.prepared[n];
-  };
-  size_t buffers = 0;
-  for (const int64_t size : std::set<int64_t>{pictures / groups_, (pictures + groups_ - 1) / groups_}) {
-    Size made{size, make(size), {}};
-    sound_ = sound_ && made.lowered;
-    if (!sound_) return;
-    for (size_t n = first(); n < last(); ++n)
-      if (!whole.prepared[n]) made.lowered->lower(n);
-    made.offsets.assign(made.lowered->buffers(), 0);
-    std::vector<Interval> intervals = made.lowered->intervals([&](ValueId v) { return local_[v]; }, within);
-    buffers = std::max(buffers, place(intervals));
-    made.lowered->set_offsets(intervals, made.offsets);
-    scratch_ = std::max(scratch_, made.lowered->scratch);
-    sizes_.push_back(std::move(made));
-  }
-  bytes_ = padded_bytes(buffers) + padded_bytes(scratch_);
-}
-
-void Segment::find_local(const Program& whole) {
-  const Graph& graph = whole.graph;
-  local_.assign(graph.values.size(), false);
-  row_bytes_.assign(graph.values.size(), 0);
-  for (size_t v = 0; v < local_.size(); ++v)
+GroupSegment::GroupSegment(const Stretch& stretch, const Program& whole, int64_t pictures,
+                           const std::function<std::shared_ptr<Lowered>(int64_t)>& make)
+    : Segment(stretch.first, stretch.last, whole),
+      pictures_(pictures),
+      groups_((pictures + stretch.group - 1) / stretch.group) {
+  const std::vector<Value>& values = whole.graph.values;
+  row_bytes_.assign(values.size(), 0);
+  for (size_t v = 0; v < values.size(); ++v)
     if (per_picture(whole, static_cast<ValueId>(v), pictures_))
-      row_bytes_[v] = physical_bytes(graph.values[graph.home(static_cast<ValueId>(v))]) / static_cast<size_t>(pictures_);
-  for (size_t n = first(); n < last(); ++n)
-    if (!whole.prepared[n])
-      for (ValueId v : graph.nodes[n].outputs) local_[v] = !leaves_graph(graph, v);
-  for (size_t n = 0; n < graph.nodes.size(); ++n)
-    if (n < first() || n >= last())
-      for (ValueId v : graph.nodes[n].inputs)
-        if (v != kNone) local_[v] = false;
-  // Parts of one value lie where it lies.
-  std::vector<bool> shared(local_.size(), false);
-  for (size_t v = 0; v < local_.size(); ++v)
-    if (!local_[v]) shared[graph.home(static_cast<ValueId>(v))] = true;
-  for (size_t v = 0; v < local_.size(); ++v) local_[v] = !shared[graph.home(static_cast<ValueId>(v))];
+      row_bytes_[v] = physical_bytes(values[whole.graph.home(static_cast<ValueId>(v))]) / static_cast<size_t>(pictures_);
+  for (const int64_t size : std::set<int64_t>{pictures / groups_, (pictures + groups_ - 1) / groups_}) {
+    std::shared_ptr<Lowered> lowered = make(size);
+    sound_ = sound_ && lowered;
+    if (!sound_) return;
+    sizes_.push_back(make_size(std::move(lowered), [&](ValueId v) { return is_local(v); }));
+  }
 }
 
-void Segment::run(const std::vector<void*>& pointers, const RandomState& random, const JobContext& context,
-                  std::vector<double>* profile) const {
-  std::mutex mutex;
-  Pool::shared().parallel(groups_, bytes_, [&](int64_t g, void* memory) {
-    const int64_t begin = pictures_ * g / groups_, count = pictures_ * (g + 1) / groups_ - begin;
-    const Size& size = sizes_[0].pictures == count ? sizes_[0] : sizes_[1];
-    std::vector<double> times(profile ? profile->size() : 0, 0.0);
-    run_group(size, begin, pointers, static_cast<char*>(memory), random, context, profile ? &times : nullptr);
-    const std::lock_guard lock(mutex);
-    const double threads = static_cast<double>(std::min<int64_t>(groups_, Pool::shared().threads()));
-    for (size_t n = 0; n < times.size(); ++n) (*profile)[n] += times[n] / threads;
-  }, context.threads);
+// The smaller size comes first.
+const Segment::Size& GroupSegment::size_of(int64_t task) const {
+  return begin_of(task + 1) - begin_of(task) == pictures_ / groups_ ? sizes_.front() : sizes_.back();
 }
 
-void Segment::run_group(const Size& size, int64_t begin, const std::vector<void*>& pointers, char* memory,
-                        const RandomState& random, const JobContext& context, std::vector<double>* profile) const {
-  const size_t values = local_.size();
-  std::vector<void*> mine(size.lowered->buffers());
-  for (size_t v = 0; v < mine.size(); ++v) {
-    if (size.lowered->is_table(v)) mine[v] = size.lowered->extras[v - values].table.data();
-    else if (v >= values || local_[v]) mine[v] = memory + size.offsets[v];
-    else if (pointers[v]) mine[v] = static_cast<char*>(pointers[v]) + static_cast<size_t>(begin) * row_bytes_[v];
-  }
-  GroupRun run(std::move(mine), random, memory + bytes_ - padded_bytes(scratch_), scratch_);
-  for (size_t n = first(); n < last(); ++n) {
-    context.check();
-    const auto started = std::chrono::steady_clock::now();
-    for (const Lowered::Step& step : size.lowered->steps[n]) step(run);
-    if (profile)
-      (*profile)[n] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started).count();
-  }
+void GroupSegment::bring(int64_t task, const std::vector<void*>& plan, Part& part) const {
+  for (size_t v = 0; v < row_bytes_.size(); ++v)
+    if (plan[v] && !is_local(static_cast<ValueId>(v)))
+      part.pointers[v] = static_cast<char*>(plan[v]) + static_cast<size_t>(begin_of(task)) * row_bytes_[v];
 }
 
 }  // namespace thaw

@@ -197,9 +197,9 @@ void Plan::run_nodes(Run& run, const Options& options, const JobContext& context
   auto segment = segments_.begin();
   for (size_t n = 0; n < whole_.steps.size();) {
     context.check();
-    if (segment != segments_.end() && segment->first() == n) {
-      segment->run(pointers_, options.random, context, options.profile ? &profile_ : nullptr);
-      n = (segment++)->last();
+    if (segment != segments_.end() && (*segment)->first() == n) {
+      (*segment)->run(pointers_, options.random, context, options.profile ? &profile_ : nullptr);
+      n = (*segment++)->last();
       continue;
     }
     if (!program().prepared[n]) run_node(n, run, options.profile);

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "ops/op.h"
+#include "run/bands.h"
+#include "run/depth_first.h"
 #include "run/pool.h"
 
 namespace thaw {
@@ -62,19 +64,25 @@ void Plan::find_segments(const Request& request) {
     return same_but_pictures(program(), pictures, lowered->program, group) ? lowered : nullptr;
   };
   const int threads = Pool::shared().threads();
-  for (const Stretch& stretch : choose_stretches(program(), pictures, threads)) {
-    Segment segment(stretch, program(), pictures, make);
-    if (!segment.sound()) continue;
-    thread_bytes_ = std::max(thread_bytes_, segment.bytes() * static_cast<size_t>(threads));
-    segments_.push_back(std::move(segment));
+  std::vector<bool> taken(program().graph.nodes.size(), false);
+  for (const BandStretch& stretch : choose_bands(program(), pictures, threads)) {
+    std::fill_n(taken.begin() + static_cast<int64_t>(stretch.first), stretch.last - stretch.first, true);
+    segments_.push_back(std::make_unique<BandSegment>(stretch, program(), pictures));
   }
+  for (const Stretch& stretch : choose_stretches(program(), pictures, threads, taken)) {
+    auto segment = std::make_unique<GroupSegment>(stretch, program(), pictures, make);
+    if (segment->sound()) segments_.push_back(std::move(segment));
+  }
+  std::sort(segments_.begin(), segments_.end(), [](const auto& a, const auto& b) { return a->first() < b->first(); });
+  for (const auto& segment : segments_)
+    thread_bytes_ = std::max(thread_bytes_, segment->bytes() * static_cast<size_t>(threads));
 }
 
 void Plan::lower_nodes() {
   auto segment = segments_.begin();
   for (size_t n = 0; n < whole_.steps.size(); ++n) {
-    while (segment != segments_.end() && n >= segment->last()) ++segment;
-    const bool inside = segment != segments_.end() && n >= segment->first() && !program().prepared[n];
+    while (segment != segments_.end() && n >= (*segment)->last()) ++segment;
+    const bool inside = segment != segments_.end() && n >= (*segment)->first() && !program().prepared[n];
     if (!inside) whole_.lower(n);
   }
 }
@@ -96,7 +104,7 @@ void Plan::place_buffers() {
       places_[v] = used[v] ? Place::store : Place::none;
     else if (kept.count(static_cast<ValueId>(v)))
       places_[v] = Place::kept;
-    else if (std::any_of(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.is_local(static_cast<ValueId>(v)); }))
+    else if (std::any_of(segments_.begin(), segments_.end(), [&](const auto& s) { return s->is_local(static_cast<ValueId>(v)); }))
       places_[v] = Place::none;
     else if (value.role == Role::input || value.producer != kNone)
       places_[v] = Place::arena;
@@ -116,8 +124,8 @@ size_t Plan::place_range(bool prepared) {
       [&](NodeId n) { return program.prepared[n] == prepared; });
   // While a segment runs, all that it reads and writes is in use.
   for (Interval& i : intervals)
-    for (const Segment& s : segments_) {
-      const int first = static_cast<int>(s.first()), last = static_cast<int>(s.last()) - 1;
+    for (const auto& s : segments_) {
+      const int first = static_cast<int>(s->first()), last = static_cast<int>(s->last()) - 1;
       if (i.first > first && i.first <= last) i.first = first;
       if (i.last >= first && i.last < last) i.last = last;
     }

@@ -10,7 +10,7 @@
 #include "compile/compile.h"
 #include "optim/optimizer.h"
 #include "run/arena.h"
-#include "run/depth_first.h"
+#include "run/segment.h"
 #include "run/lowered.h"
 #include "run/memory.h"
 #include "run/queue.h"
@@ -110,7 +110,7 @@ class Plan {
 
   const int device_;
   Lowered whole_;
-  std::vector<Segment> segments_;             // in order; their nodes have no launches in `whole_`
+  std::vector<std::unique_ptr<Segment>> segments_;  // in order; their nodes have no launches in `whole_`
   std::vector<Place> places_;                 // per value
   std::vector<size_t> offsets_;               // per buffer, where it lies in the arena
   std::vector<void*> pointers_;               // per buffer, during a run
