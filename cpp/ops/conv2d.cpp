@@ -91,15 +91,15 @@ void lower(Lower& lower) {
   problem.out_height = c.out_height, problem.out_width = c.out_width;
   const bool shortcut = lower.attrs().find("shortcut");
   GridOperands operands{lower.input(0),
-                              lower.input(1),
-                              lower.input(2),
-                              shortcut ? kNone : lower.input(3),
-                              lower.output(0),
-                              kNone,
-                              fused_activation(lower.attrs()),
-                              static_cast<float>(lower.attrs().get("alpha", 0.01)),
-                              lower.streams(0),
-                              lower.gap_out(0)};
+                        lower.input(1),
+                        lower.input(2),
+                        shortcut ? kNone : lower.input(3),
+                        lower.output(0),
+                        kNone,
+                        fused_activation(lower.attrs()),
+                        static_cast<float>(lower.attrs().get("alpha", 0.01)),
+                        lower.streams(0),
+                        lower.gap_out(0)};
   if (shortcut) {
     const std::vector<int64_t> stride = lower.attrs().at("shortcut").get("stride", std::vector<int64_t>{1, 1});
     const Shape& from = lower.in(3).shape;
@@ -115,11 +115,7 @@ void lower_direct(Lower& lower, const GridProblem& problem, const GridOperands& 
   const int64_t offset = problem.weights_offset;
   lower.launch(kernels.direct, plan->tasks, direct_scratch(*plan), [=](Run& run) {
     Conv2d a = plan->args;
-    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias),
-    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate);
-    a.y = run.f32(o.y), a.activation = o.activation, a.alpha = o.alpha, a.stream = o.stream;
-    a.y_gap = o.y_gap;
-    set_shortcut(run, o, a);
+    bind_operands(run, o, offset, a);
     return a;
   });
 }
@@ -144,7 +140,10 @@ void lower_depthwise(Lower& lower, const GridProblem& p, const GridOperands& o) 
 
 }  // namespace
 
-void set_shortcut(const Run& run, const GridOperands& o, Conv2d& a) {
+void bind_operands(const Run& run, const GridOperands& o, int64_t weights_offset, Conv2d& a) {
+  a.x = run.f32(o.x), a.weights = run.f32(o.weights) + weights_offset, a.bias = run.f32(o.bias);
+  a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.y_gap = o.y_gap;
+  a.activation = o.activation, a.alpha = o.alpha, a.stream = o.stream;
   a.shortcut.x = run.f32(o.shortcut.x), a.shortcut.weights = run.f32(o.shortcut.weights);
   a.shortcut.bias = run.f32(o.shortcut.bias);
 }

@@ -72,11 +72,7 @@ void lower_bf16(Lower& lower, const GridProblem& problem, const GridOperands& o)
   const int64_t offset = problem.weights_offset;
   lower.launch(conv2d_bf16_kernels(lower.isa()).direct, plan->tasks, bf16_scratch(*plan), [=](Run& run) {
     Conv2dBf16 args = bf16_args(*plan);
-    Conv2d& a = args.grid;
-    a.x = run.f32(o.x), a.weights = run.f32(o.weights) + offset, a.bias = run.f32(o.bias);
-    a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.activation = o.activation;
-    a.alpha = o.alpha, a.stream = o.stream, a.y_gap = o.y_gap;
-    set_shortcut(run, o, a);
+    bind_operands(run, o, offset, args.grid);
     return args;
   });
 }

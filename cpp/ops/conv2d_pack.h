@@ -40,8 +40,8 @@ struct GridOperands {
   Shortcut shortcut{};
 };
 void lower_grid(Lower&, const GridProblem&, const GridOperands&);
-/// The operands of args.shortcut.
-void set_shortcut(const Run&, const GridOperands&, Conv2d& args);
+/// What the direct kernels of both types read and write in a run.
+void bind_operands(const Run&, const GridOperands&, int64_t weights_offset, Conv2d& args);
 /// Bytes that a task of the direct kernel needs.
 size_t direct_scratch(const Conv2dPlan&);
 

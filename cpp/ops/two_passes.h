@@ -69,7 +69,6 @@ void launch_two_passes(Lower& low, const TwoPasses& p, const First& first, const
     low.launch(second.kernel, p.blocks * p.chunks, 0, second.fill);
     return;
   }
-  low.announce(0);
   low.add([=](Run& run) {
     const auto call = [](const auto& pass, const auto& args) {
       return [&](int64_t task) { pass.kernel(args, task, nullptr); };
