@@ -6,9 +6,9 @@
 //
 // The backward pass takes dy and finds f' from x, of which it computes f's argument again: one tensor less to read.
 //
-// Channels are taken a line at a time (16, or 32 in bf16); the pixels of the batch (picture after picture) are cut into
-// chunks of kBatchNormChunk, so that tasks follow from the shape. Sums are made in f32 over a few lines, joined in double
-// per chunk, and joined in the order of the chunks.
+// Channels are taken a line at a time (16, or 32 in bf16); pixels are cut into chunks by their number alone: of every
+// picture, where pictures are large, or of the batch, picture after picture. Sums are made in f32 over a few lines, joined
+// in double per chunk, and joined in the order of the chunks.
 #include <cstdint>
 
 #include "kernels/activation.h"
@@ -23,7 +23,26 @@ struct ChannelView {
   int64_t pictures, channels, pixels;              // N, C, L = H * W
   int64_t picture, block, pixel, lane;             // strides; `block` is that of a line's channels
   bool padded;                                     // lanes beyond C exist in memory (blocked)
+  int64_t picture_chunks;                          // chunks of a picture; 0: chunks go on from picture to picture
 };
+
+static inline constexpr int64_t batch_norm_chunks(const ChannelView& v) {
+  if (v.picture_chunks > 0) return v.pictures * v.picture_chunks;
+  return (v.pictures * v.pixels + kBatchNormChunk - 1) / kBatchNormChunk;
+}
+
+/// Pixels of a chunk, counted through the batch.
+struct BatchNormRange {
+  int64_t first, last;
+};
+static inline constexpr BatchNormRange batch_norm_range(const ChannelView& v, int64_t chunk) {
+  if (v.picture_chunks > 0) {
+    const int64_t start = chunk / v.picture_chunks * v.pixels, i = chunk % v.picture_chunks;
+    return {start + v.pixels * i / v.picture_chunks, start + v.pixels * (i + 1) / v.picture_chunks};
+  }
+  const int64_t first = chunk * kBatchNormChunk, all = v.pictures * v.pixels;
+  return {first, first + kBatchNormChunk < all ? first + kBatchNormChunk : all};
+}
 
 /// The affine map of each channel, [C] all of them, and f.
 struct BatchNormMap {
@@ -37,18 +56,17 @@ struct BatchNormMap {
   float alpha;
 };
 
-/// Sums of doubles: [2][channels of a line], in the order of the line's vectors.
+/// Doubles [2][channels of a line], in the order of the line's vectors: of each chunk the mean and the sum of the squares
+/// of what differs from it.
 struct BatchNormSums {
   ChannelView view;
   const float* x;
-  double* partial;        // [chunk][channel block] sums
+  double* partial;        // [chunk][channel block] of these
 };
 
 struct BatchNormStatistics {
-  int64_t channels, chunks, count;                 // count = M
-  const double* partial;
   ChannelView view;
-  const float* x;                                  // the shift of the sums: the first value of each channel
+  const double* partial;
   const float* running_mean;
   const float* running_var;
   float eps, momentum;
@@ -70,7 +88,7 @@ struct BatchNormApply {
   int64_t y_gap = 0;      // what a picture of y lies farther from the one before than one of x: not with a residual
 };
 
-/// Sums of dz and of dz * (x - mean), dz = dy * f'.
+/// Sums of dz and of dz * (x - mean), dz = dy * f', as doubles [2][channels of a line].
 struct BatchNormBackwardSums {
   ChannelView view;
   const float* x;
@@ -82,11 +100,12 @@ struct BatchNormBackwardSums {
 /// Joins the sums of the backward pass: dbias = sum(dz), dweight = sum(dz * (x - mean)) * invstd.
 struct BatchNormJoin {
   int64_t channels, chunks;
+  double share;           // 1 / M
   const double* partial;
   const float* spread;
   bool variance;
   float eps;
-  double* sums;           // [channel block] sums
+  double* sums;           // [channel block]: sum(dz) / M, sum(dz * (x - mean)) * invstd^2 / M
   float* dweight;         // [C] or null
   float* dbias;           // [C] or null
 };
@@ -99,7 +118,7 @@ struct BatchNormBackward {
   const float* y;         // where there is no x: f' follows from y
   const float* dy;
   BatchNormMap map;
-  const double* sums;
+  const double* sums;     // of the join
   float* dx;
   bool stream;            // as of BatchNormApply
 };

@@ -13,19 +13,11 @@
 //   `affine`.
 //   x is absent where nothing needs it: frozen statistics and no `affine`. An activation's derivative follows from x, or
 //   from y where there is no x.
-#include "kernels/batch_norm.h"
-
-#include "ops/op.h"
-#include "ops/product.h"
-#include "ops/two_passes.h"
+#include "ops/batch_norm.h"
 
 namespace thaw {
 
 namespace {
-
-bool frozen(const Json& attrs) { return attrs.get("mode", "frozen") == "frozen"; }
-bool of_batch(const Json& attrs) { return !frozen(attrs) && attrs.get("mode", "frozen") != "given"; }
-float eps_of(const Json& attrs) { return static_cast<float>(attrs.get("eps", 1e-5)); }
 
 /// Values per channel.
 int64_t values_per_channel(const Shape& x) { return x[1] == 0 ? 0 : count(x) / x[1]; }
@@ -50,7 +42,7 @@ void infer_batch_norm(Infer& infer) {
   const Shape x = infer.shape(0);
   if (infer.has(6)) infer.expect_f32(6, 4), infer.expect_shape(6, x);
   infer.output(DType::f32, x);
-  if (!of_batch(infer.attrs())) return;
+  if (!has_batch_statistics(infer.attrs())) return;
   if (values_per_channel(x) < 2) {
     fail_expected("ERR_BATCH_NORM", "more than one value per channel",
                   "batch_norm '" + infer.node.name + "' with the batch's statistics", to_string(x));
@@ -65,7 +57,7 @@ void gradient(Gradient& g) {
   if (g.grad(0) == kNone) return;
   const bool data = g.needs(0), affine = g.needs(1) || g.needs(2);
   if (!data && !affine) return;
-  const bool fixed = frozen(g.attrs());
+  const bool fixed = has_frozen_statistics(g.attrs());
   Json attrs = Json::object();
   attrs.set("mode", g.attrs().get("mode", "frozen")).set("eps", g.attrs().get("eps", 1e-5));
   attrs.set("data", data).set("affine", affine);
@@ -79,7 +71,7 @@ void gradient(Gradient& g) {
 
 bool takes_part(const Graph&, const Node& node, int operand) {
   const bool residual = node.inputs.size() > 6 && node.inputs[6] != kNone;
-  return (operand == kResult || operand == 0) && frozen(node.attrs) && !residual;
+  return (operand == kResult || operand == 0) && has_frozen_statistics(node.attrs) && !residual;
 }
 
 void infer_backward(Infer& infer) {
@@ -93,78 +85,16 @@ void infer_backward(Infer& infer) {
 
 // ---- lower ------------------------------------------------------------------------------------------------------
 
-/// How one node's pictures lie, and the kernels for that.
-struct Form {
-  const BatchNormKernels& kernels;
-  ChannelView view;
-  int64_t channels;  // of a line
-
-  int64_t blocks() const { return (view.channels + channels - 1) / channels; }
-  int64_t chunks() const { return (view.pictures * view.pixels + kBatchNormChunk - 1) / kBatchNormChunk; }
-  int64_t parts() const { return blocks() * chunks(); }
-  /// Bytes of two sums for each channel of `n` lines.
-  size_t sums_bytes(int64_t n) const { return static_cast<size_t>(n * 2 * channels) * sizeof(double); }
-};
-
-/// `gap`: blocks of others between two pictures.
-Form form_of(const Value& x, Isa isa, int64_t gap = 0) {
-  const bool bf16 = x.layout == Layout::blocked_bf16;
-  Form form{bf16 ? batch_norm_bf16_kernels(isa) : batch_norm_kernels(isa), {}, bf16 ? kBlockBf16 : kBlock};
-  ChannelView& v = form.view;
-  v.pictures = x.shape[0];
-  v.channels = x.shape[1];
-  v.pixels = count(Shape(x.shape.begin() + 2, x.shape.end()));
-  v.padded = x.layout != Layout::plain;
-  v.block = v.pixels * kBlock;
-  v.pixel = v.padded ? kBlock : 1;
-  v.lane = v.padded ? 1 : v.pixels;
-  v.picture = v.padded ? (form.blocks() + gap) * v.block : v.channels * v.pixels;
-  return form;
-}
-
-/// Operands of a BatchNormMap.
-struct MapBuffers {
-  Buffer mean, spread, weight, bias;
-  bool variance;
-  float eps, alpha;
-  Activation activation;
-
-  BatchNormMap at(Run& run) const {
-    return {run.f32(mean), run.f32(spread), variance, eps, run.f32(weight), run.f32(bias), activation, alpha};
-  }
-};
-
-MapBuffers map_of(Lower& low, Buffer mean, Buffer spread, Buffer weight, Buffer bias) {
-  return {mean, spread, weight, bias, frozen(low.attrs()),
-          eps_of(low.attrs()), static_cast<float>(low.attrs().get("alpha", 0.01)), fused_activation(low.attrs())};
-}
-
-TwoPasses passes_of(const Lower& low, const Form& form, int64_t tensors) {
-  return {form.blocks(), form.chunks(), tensors * form.view.pictures * form.view.pixels * 64, low.threads()};
-}
-
-/// The mean and so on of the batch, from its sums.
-auto statistics_of(Lower& low, const Form& form, Buffer partial) {
-  const ChannelView view = form.view;
-  const int64_t chunks = form.chunks();
-  const Buffer x = low.input(0), old_mean = low.input(3), old_var = low.input(4), tracked = low.input(5);
-  const Buffer mean = low.output(1), invstd = low.output(2), next_mean = low.output(3), next_var = low.output(4);
-  const Buffer next = low.has(5) ? low.output(5) : kNone;
-  const float eps = eps_of(low.attrs()), momentum = static_cast<float>(low.attrs().get("momentum", 0.1));
-  return [=](Run& run) {
-    return BatchNormStatistics{view.channels, chunks, view.pictures * view.pixels,
-                               static_cast<const double*>(run.at(partial)), view, run.f32(x), run.f32(old_mean),
-                               run.f32(old_var), eps, momentum, run.f32(mean), run.f32(invstd), run.f32(next_mean),
-                               run.f32(next_var), static_cast<const int64_t*>(run.at(tracked)),
-                               static_cast<int64_t*>(run.at(next))};
-  };
+TwoPasses passes_of(const Lower& low, const BatchNormForm& form, int64_t tensors) {
+  const int64_t bytes = tensors * form.view.pictures * form.view.pixels * 64;
+  return {form.blocks(), batch_norm_chunks(form.view), bytes, low.threads()};
 }
 
 void lower_batch_norm(Lower& low) {
-  const Form form = form_of(low.in(0), low.isa(), low.gap_in(0));
-  const bool batch = of_batch(low.attrs());
-  const MapBuffers map = map_of(low, batch ? low.output(1) : low.input(3), batch ? low.output(2) : low.input(4),
-                                low.input(1), low.input(2));
+  const BatchNormForm form = batch_norm_form(low.in(0), low.isa(), low.gap_in(0));
+  const bool batch = has_batch_statistics(low.attrs());
+  const BatchNormMapBuffers map = batch_norm_map(low, batch ? low.output(1) : low.input(3),
+                                                 batch ? low.output(2) : low.input(4), low.input(1), low.input(2));
   const ChannelView view = form.view;
   const Buffer x = low.input(0), residual = low.input(6), y = low.output(0);
   const bool stream = view.padded && low.streams(0);
@@ -174,50 +104,61 @@ void lower_batch_norm(Lower& low) {
   };
   if (!batch) return low.launch(form.kernels.apply, form.parts(), 0, apply);
   const Buffer partial = low.workspace(form.sums_bytes(form.parts()));
-  const auto sums = [=](Run& run) {
-    return BatchNormSums{view, run.f32(x), static_cast<double*>(run.at(partial))};
-  };
-  launch_two_passes(low, passes_of(low, form, 1), Pass{form.kernels.sums, sums},
-                    Pass{form.kernels.statistics, statistics_of(low, form, partial)}, Pass{form.kernels.apply, apply});
+  const BatchNormMade made{low.output(1), low.output(2), low.output(3), low.output(4), low.has(5) ? low.output(5) : kNone};
+  launch_two_passes(low, passes_of(low, form, 1), batch_norm_sums(form, x, partial),
+                    batch_norm_statistics(low, form, partial, {low.input(3), low.input(4), low.input(5)}, made),
+                    Pass{form.kernels.apply, apply});
 }
 
 void lower_backward(Lower& low) {
-  const Form form = form_of(low.in(0), low.isa());
-  const ChannelView view = form.view;
-  const bool fixed = frozen(low.attrs());
+  const BatchNormForm form = batch_norm_form(low.in(0), low.isa());
+  const bool fixed = has_frozen_statistics(low.attrs());
   const bool affine = low.attrs().get("affine", true), data = low.attrs().get("data", true), summed = !fixed || affine;
-  const MapBuffers map = map_of(low, low.input(3), low.input(4), low.input(2), low.input(5));
+  const BatchNormMapBuffers map = batch_norm_map(low, low.input(3), low.input(4), low.input(2), low.input(5));
   const Buffer partial = summed ? low.workspace(form.sums_bytes(form.parts())) : kNone;
   const Buffer sums = summed ? low.workspace(form.sums_bytes(form.blocks())) : kNone;
-  const Buffer dy = low.input(0), x = low.input(1), y = low.input(6), used = fixed ? kNone : sums;
-  const Buffer dx = data ? low.output(0) : kNone;
-  const bool stream = data && view.padded && low.streams(0);
-  const auto apply = [=](Run& run) {
-    return BatchNormBackward{view, run.f32(x), run.f32(y), run.f32(dy), map.at(run),
-                             static_cast<const double*>(run.at(used)), run.f32(dx), stream};
-  };
+  const Buffer dy = low.input(0), x = low.input(1);
+  const bool stream = data && form.view.padded && low.streams(0);
+  const auto backward = batch_norm_backward(
+      form, map, {dy, x, low.input(6), fixed ? kNone : sums, data ? low.output(0) : kNone, stream});
   if (!summed) {
-    if (data) low.launch(form.kernels.backward, form.parts(), 0, apply);
+    if (data) low.launch(backward.kernel, form.parts(), 0, backward.fill);
     return;
   }
-  const auto add_up = [=](Run& run) {
-    return BatchNormBackwardSums{view, run.f32(x), run.f32(dy), map.at(run), static_cast<double*>(run.at(partial))};
-  };
-  const Buffer dweight = affine ? low.output(data) : kNone, dbias = affine ? low.output(data + 1) : kNone;
-  const int64_t chunks = form.chunks();
-  const auto join = [=](Run& run) {
-    return BatchNormJoin{view.channels, chunks, static_cast<const double*>(run.at(partial)), run.f32(map.spread),
-                         map.variance, map.eps, static_cast<double*>(run.at(sums)), run.f32(dweight), run.f32(dbias)};
-  };
-  if (data) {
-    return launch_two_passes(low, passes_of(low, form, 2), Pass{form.kernels.backward_sums, add_up},
-                             Pass{form.kernels.join, join}, Pass{form.kernels.backward, apply});
-  }
-  low.launch(form.kernels.backward_sums, form.parts(), 0, add_up);
-  low.launch(form.kernels.join, form.blocks(), 0, join);
+  const auto add_up = batch_norm_backward_sums(form, map, dy, x, partial);
+  const auto join = batch_norm_backward_join(form, map, partial, sums, affine ? low.output(data) : kNone,
+                                             affine ? low.output(data + 1) : kNone);
+  if (data) return launch_two_passes(low, passes_of(low, form, 2), add_up, join, backward);
+  low.launch(add_up.kernel, form.parts(), 0, add_up.fill);
+  low.launch(join.kernel, form.blocks(), 0, join.fill);
 }
 
 }  // namespace
+
+BatchNormForm batch_norm_form(const Shape& x, Layout layout, Isa isa, int64_t gap) {
+  constexpr int64_t kOwnChunks = 256;  // pixels of a picture that has chunks of its own
+  const bool bf16 = layout == Layout::blocked_bf16;
+  BatchNormForm form{bf16 ? batch_norm_bf16_kernels(isa) : batch_norm_kernels(isa), {}, bf16 ? kBlockBf16 : kBlock};
+  ChannelView& v = form.view;
+  v.pictures = x[0];
+  v.channels = x[1];
+  v.pixels = count(Shape(x.begin() + 2, x.end()));
+  v.padded = layout != Layout::plain;
+  v.block = v.pixels * kBlock;
+  v.pixel = v.padded ? kBlock : 1;
+  v.lane = v.padded ? 1 : v.pixels;
+  v.picture = v.padded ? (form.blocks() + gap) * v.block : v.channels * v.pixels;
+  // A GPU's chunks all have one size.
+  const bool own = v.padded && isa != Isa::cuda && v.pixels >= kOwnChunks;
+  v.picture_chunks = own ? (v.pixels + kBatchNormChunk - 1) / kBatchNormChunk : 0;
+  return form;
+}
+
+BatchNormMapBuffers batch_norm_map(Lower& low, Buffer mean, Buffer spread, Buffer weight, Buffer bias) {
+  const Json& attrs = low.attrs();
+  return {mean, spread, weight, bias, has_frozen_statistics(attrs), batch_norm_eps(attrs),
+          static_cast<float>(attrs.get("alpha", 0.01)), fused_activation(attrs)};
+}
 
 const OpDef& op_batch_norm() {
   static const OpDef def{.name = "batch_norm", .infer = infer_batch_norm, .gradient = gradient,

@@ -33,7 +33,7 @@ struct Problem {
   ChannelView view() const {
     const bool padded = form != Form::plain;
     return {pictures, channels, pixels, padded ? blocks() * pixels * 16 : channels * pixels, pixels * 16,
-            padded ? 16 : 1, padded ? 1 : pixels, padded};
+            padded ? 16 : 1, padded ? 1 : pixels, padded, 0};
   }
 };
 
@@ -93,22 +93,21 @@ void Case::statistics() {
   gpu.sums({view, on_x, on_partial}, parts, nullptr);
   FINISH();
   const double terms = static_cast<double>(std::min(kBatchNormChunk, p.pictures * p.pixels));
-  expect_close(on_partial.read(), partial, 0x1p-20, "sums " + p.text(), 4 * terms);
+  expect_close(on_partial.read(), partial, 0x1p-20, "moments " + p.text(), 4 * terms);
 
-  const int64_t count = p.pictures * p.pixels;
-  if (count < 2) return;
+  if (p.pictures * p.pixels < 2) return;
   std::vector<float> result[4];
   for (auto& r : result) r.resize(c);
   const int64_t tracked = 41;
   int64_t next = 0;
-  gpu::run_tasks(cpu.statistics, {p.channels, p.chunks(), count, partial.data(), view, x.data(), running_mean.data(),
-                                  running_var.data(), 1e-5f, 0.1f, result[0].data(), result[1].data(), result[2].data(),
-                                  result[3].data(), &tracked, &next}, p.blocks());
+  gpu::run_tasks(cpu.statistics, {view, partial.data(), running_mean.data(), running_var.data(), 1e-5f, 0.1f,
+                                  result[0].data(), result[1].data(), result[2].data(), result[3].data(), &tracked, &next},
+                 p.blocks());
   const Array<double> joined(partial);
   const Array<float> mean(c), invstd(c), next_mean(c), next_var(c);
   const Array<int64_t> on_tracked(std::vector<int64_t>{tracked}), on_next(1);
-  gpu.statistics({p.channels, p.chunks(), count, joined, view, on_x, on_running_mean, on_running_var, 1e-5f, 0.1f, mean,
-                  invstd, next_mean, next_var, on_tracked, on_next}, p.blocks(), nullptr);
+  gpu.statistics({view, joined, on_running_mean, on_running_var, 1e-5f, 0.1f, mean, invstd, next_mean, next_var, on_tracked,
+                  on_next}, p.blocks(), nullptr);
   FINISH();
   expect_close(mean.read(), result[0], 0x1p-22, "mean " + p.text());
   expect_close(invstd.read(), result[1], 0x1p-22, "invstd " + p.text());
@@ -137,11 +136,12 @@ void Case::backward() {
 
   std::vector<float> dweight(c), dbias(c);
   const BatchNormMap m = map(false), on_m = map(true);
-  gpu::run_tasks(cpu.join, {p.channels, p.chunks(), partial.data(), m.spread, m.variance, m.eps, joined.data(),
+  const double share = 1.0 / static_cast<double>(p.pictures * p.pixels);
+  gpu::run_tasks(cpu.join, {p.channels, p.chunks(), share, partial.data(), m.spread, m.variance, m.eps, joined.data(),
                             dweight.data(), dbias.data()}, p.blocks());
   const Array<double> from(partial), on_joined(joined.size());
   const Array<float> on_dweight(c), on_dbias(c);
-  gpu.join({p.channels, p.chunks(), from, on_m.spread, on_m.variance, on_m.eps, on_joined, on_dweight, on_dbias},
+  gpu.join({p.channels, p.chunks(), share, from, on_m.spread, on_m.variance, on_m.eps, on_joined, on_dweight, on_dbias},
            p.blocks(), nullptr);
   FINISH();
   expect_close(on_joined.read(), joined, 0x1p-40, "joined sums " + p.text());

@@ -56,7 +56,7 @@ __device__ __forceinline__ void times_slope(const BatchNormMap& m, const Map<Lin
 
 // ---- sums and what follows from them ----------------------------------------------------------------------------
 
-/// x - shift twice. The shift is the channel's first value: a constant channel gives exact zeros.
+/// x - shift twice. The shift is the chunk's first value: a constant channel gives exact zeros.
 template <class Lines>
 struct ForwardTerms {
   const float* x;
@@ -71,11 +71,25 @@ struct ForwardTerms {
 
 template <class Lines>
 __global__ void __launch_bounds__(kLineThreads) sums_kernel(BatchNormSums a) {
+  constexpr int kLine = kChannels<Lines>;
   const Walk<Lines> walk(a.view, kBatchNormChunk);
   ForwardTerms<Lines> terms;
   terms.x = a.x;
-  walk.read(a.x, walk.block * a.view.block, terms.shift);
-  sum_products(walk, terms, a.partial + static_cast<int64_t>(blockIdx.x) * 2 * kChannels<Lines>);
+  walk.read(a.x, walk.at(0), terms.shift);
+  double* sums = a.partial + static_cast<int64_t>(blockIdx.x) * 2 * kLine;
+  sum_products(walk, terms, sums);
+  __syncthreads();
+  // The chunk's mean and deviations, in their place.
+  const int channel = static_cast<int>(threadIdx.x);
+  if (channel >= kLine) return;
+  const float* first = a.x + walk.at(0);
+  float shift = 0;
+  if (Lines::kVectors == 2) shift = f32_of(reinterpret_cast<const uint16_t*>(first)[channel]);
+  else if (a.view.padded || channel < walk.left) shift = first[channel * a.view.lane];
+  double &mean = sums[place_of<Lines>(channel)], &deviations = sums[kLine + place_of<Lines>(channel)];
+  const double share = 1.0 / walk.count, left = deviations - mean * mean * share;
+  deviations = left < 0 ? 0 : left;
+  mean = mean * share + static_cast<double>(shift);
 }
 
 template <class Lines>
@@ -99,30 +113,44 @@ __global__ void __launch_bounds__(kLineThreads) backward_sums_kernel(BatchNormBa
   sum_products(walk, BackwardTerms<Lines>{a, map}, a.partial + static_cast<int64_t>(blockIdx.x) * 2 * kChannels<Lines>);
 }
 
-/// One block for each channel block; its first threads take one channel each.
+/// Values of which only some are at hand yet.
+struct Moments {
+  double count, mean, deviations;
+
+  __device__ __forceinline__ void join(const Moments& more) {
+    if (more.count == 0) return;
+    const double all = count + more.count, share = more.count / all, rest = count > 0 ? more.mean - mean : 0;
+    mean = count > 0 ? mean + rest * share : more.mean;
+    deviations = (count > 0 ? deviations : 0) + more.deviations + rest * rest * count * share;
+    count = all;
+  }
+};
+
+/// One block for each channel block: thread (slice, place) joins each kJoinSlices-th chunk, the first slice all slices.
 template <class Lines>
 __global__ void statistics_kernel(BatchNormStatistics a) {
   constexpr int kLine = kChannels<Lines>;
-  const double sum = join_chunks<Lines>(a.partial, gridDim.x, a.chunks);
-  double* joined = shared_memory<double>();
+  const int place = static_cast<int>(threadIdx.x) % kLine, slice = static_cast<int>(threadIdx.x) / kLine;
+  const int64_t pixels = a.view.pictures * a.view.pixels;
+  Moments all = {0, 0, 0};
+  for (int64_t c = slice; c * kBatchNormChunk < pixels; c += kJoinSlices) {
+    const double* chunk = a.partial + (c * gridDim.x + blockIdx.x) * 2 * kLine + place;
+    const int64_t left = pixels - c * kBatchNormChunk;
+    all.join({static_cast<double>(left < kBatchNormChunk ? left : kBatchNormChunk), chunk[0], chunk[kLine]});
+  }
+  Moments* memory = shared_memory<Moments>();
+  memory[threadIdx.x] = all;
   __syncthreads();
-  const int t = static_cast<int>(threadIdx.x);
-  if (t < 2 * kLine) joined[t] = sum;
-  __syncthreads();
-  if (blockIdx.x == 0 && t == 0 && a.next_tracked) *a.next_tracked = *a.tracked + 1;
-  const int64_t c = static_cast<int64_t>(blockIdx.x) * kLine + t;
-  if (t >= kLine || c >= a.channels) return;
-  const float* first = a.x + blockIdx.x * a.view.block;
-  const float shift = Lines::kVectors == 2 ? f32_of(reinterpret_cast<const uint16_t*>(first)[t]) : first[t * a.view.lane];
-  const double n = static_cast<double>(a.count), momentum = static_cast<double>(a.momentum);
-  const double total = joined[place_of<Lines>(t)], offset = total / n, mean = offset + static_cast<double>(shift);
-  double deviations = joined[kLine + place_of<Lines>(t)] - total * offset;
-  if (deviations < 0) deviations = 0;
-  a.mean[c] = static_cast<float>(mean);
-  a.invstd[c] = static_cast<float>(1.0 / sqrt(deviations / n + static_cast<double>(a.eps)));
-  a.next_mean[c] = static_cast<float>((1 - momentum) * static_cast<double>(a.running_mean[c]) + momentum * mean);
+  if (blockIdx.x == 0 && threadIdx.x == 0 && a.next_tracked) *a.next_tracked = *a.tracked + 1;
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * kLine + place % 16 * Lines::kVectors + place / 16;
+  if (slice > 0 || c >= a.view.channels) return;
+  for (int s = 1; s < kJoinSlices; ++s) all.join(memory[s * kLine + place]);
+  const double n = all.count, momentum = static_cast<double>(a.momentum);
+  a.mean[c] = static_cast<float>(all.mean);
+  a.invstd[c] = static_cast<float>(1.0 / sqrt(all.deviations / n + static_cast<double>(a.eps)));
+  a.next_mean[c] = static_cast<float>((1 - momentum) * static_cast<double>(a.running_mean[c]) + momentum * all.mean);
   a.next_var[c] =
-      static_cast<float>((1 - momentum) * static_cast<double>(a.running_var[c]) + momentum * (deviations / (n - 1)));
+      static_cast<float>((1 - momentum) * static_cast<double>(a.running_var[c]) + momentum * (all.deviations / (n - 1)));
 }
 
 template <class Lines>
@@ -131,15 +159,19 @@ __global__ void join_kernel(BatchNormJoin a) {
   const double sum = join_chunks<Lines>(a.partial, gridDim.x, a.chunks);
   const int t = static_cast<int>(threadIdx.x);
   if (t >= 2 * kLine) return;
-  a.sums[static_cast<int64_t>(blockIdx.x) * 2 * kLine + t] = sum;
   const int place = t % kLine, channel = place % 16 * Lines::kVectors + place / 16;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kLine + channel;
+  double& left = a.sums[static_cast<int64_t>(blockIdx.x) * 2 * kLine + t];
+  left = 0;
   if (c >= a.channels) return;
   if (t < kLine) {
+    left = sum * a.share;
     if (a.dbias) a.dbias[c] = static_cast<float>(sum);
-  } else if (a.dweight) {
+  } else {
     const double spread = static_cast<double>(a.spread[c]);
-    a.dweight[c] = static_cast<float>(sum * (a.variance ? 1.0 / sqrt(spread + static_cast<double>(a.eps)) : spread));
+    const double invstd = a.variance ? 1.0 / sqrt(spread + static_cast<double>(a.eps)) : spread;
+    left = sum * a.share * invstd * invstd;
+    if (a.dweight) a.dweight[c] = static_cast<float>(sum * invstd);
   }
 }
 
@@ -174,14 +206,11 @@ __global__ void __launch_bounds__(kLineThreads) backward_statistics_kernel(Batch
   const Map<Lines> map(a.map, walk);
   float constant[kEach], slope[kEach];
   const double* sums = a.sums + walk.block * 2 * kChannels<Lines>;
-  const double share = 1.0 / static_cast<double>(a.view.pictures * a.view.pixels);
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
     const int place = place_of<Lines>(walk.channel(j));
-    const int64_t c = walk.block * kChannels<Lines> + walk.channel(j);
-    const double invstd = walk.channel(j) < walk.left ? static_cast<double>(Map<Lines>::invstd(a.map, c)) : 0.0;
-    constant[j] = static_cast<float>(sums[place] * share);
-    slope[j] = static_cast<float>(sums[kChannels<Lines> + place] * share * (invstd * invstd));
+    constant[j] = static_cast<float>(sums[place]);
+    slope[j] = static_cast<float>(sums[kChannels<Lines> + place]);
   }
   for (int i = walk.first(); i < walk.count; i += kLinesAtOnce) {
     const int64_t at = walk.at(i);
@@ -246,8 +275,8 @@ void sums(const BatchNormSums& a, int64_t, void*) {
 }
 template <class Lines>
 void statistics(const BatchNormStatistics& a, int64_t, void*) {
-  constexpr int kThreads = kJoinSlices * 2 * kChannels<Lines>;
-  launch(statistics_kernel<Lines>, blocks(blocks_of<Lines>(a.channels), 1), kThreads, kThreads * sizeof(double), a);
+  constexpr int kThreads = kJoinSlices * kChannels<Lines>;
+  launch(statistics_kernel<Lines>, blocks(blocks_of<Lines>(a.view.channels), 1), kThreads, kThreads * sizeof(Moments), a);
 }
 template <class Lines>
 void apply(const BatchNormApply& a, int64_t, void*) {

@@ -22,13 +22,14 @@ THAW_INLINE void with_kind(const ScatteredLines&, Activation, const F& f) {
 /// A block of a BatchNormMap: z = (x - mean) * factor + bias.
 template <int V>
 struct Map {
-  V16 mean[V], invstd[V], factor[V], bias[V], alpha;
+  V16 mean[V], factor[V], bias[V], alpha;
 
   Map(const BatchNormMap& m, int64_t channels, int64_t block) : alpha(broadcast(m.alpha)) {
     load_channels<V>(m.mean, block, channels, 0.0f, mean);
     load_channels<V>(m.weight, block, channels, 1.0f, factor);
     load_channels<V>(m.bias, block, channels, 0.0f, bias);
     // 0 beyond C: lanes of the padding stay finite whatever lies in them.
+    V16 invstd[V];
     load_channels<V>(m.spread, block, channels, m.variance ? INFINITY : 0.0f, invstd);
     THAW_FOR (v, V) {
       if (m.variance) invstd[v] = inverse_deviation(invstd[v], m.eps);
@@ -46,51 +47,82 @@ struct Map {
 
 // ---- forward ----------------------------------------------------------------------------------------------------
 
-/// Sums of x - shift and of its square. The shift is the channel's first value: a constant channel gives exact zeros.
+/// A chunk's mean and deviations from the sums of x - shift and of its square, in their place.
+template <int V>
+void chunk_moments(const V16 (&shift)[V], int64_t count, double* sums) {
+  const double share = 1.0 / static_cast<double>(count);
+  for (int v = 0; v < V; ++v) {
+    float first[kLanes];
+    storeu(first, shift[v]);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      double &mean = sums[v * kLanes + i], &deviations = sums[(V + v) * kLanes + i];
+      const double left = deviations - mean * mean * share;
+      deviations = left < 0 ? 0 : left;
+      mean = mean * share + static_cast<double>(first[i]);
+    }
+  }
+}
+
+/// The shift is the chunk's first value: a constant channel gives exact zeros.
 template <int V>
 void sums(const BatchNormSums& a, int64_t task, void*) {
   const Part<V> part(a.view, task);
+  double* to = a.partial + task * 2 * V * kLanes;
   part.with_lines([&](const auto lines) {
     V16 shift[V];
-    lines.read(a.x + part.block * a.view.block, shift);
-    sum_products<V>(part, a.partial + task * 2 * V * kLanes, [&](int64_t at, V16 (&d)[V], V16 (&same)[V]) THAW_LAMBDA {
+    lines.read(a.x + part.offset(part.first), shift);
+    sum_products<V>(part, to, [&](int64_t at, V16 (&d)[V], V16 (&same)[V]) THAW_LAMBDA {
       V16 x[V];
       lines.read(a.x + at, x);
       THAW_FOR (v, V) d[v] = same[v] = sub(x[v], shift[v]);
     });
+    chunk_moments<V>(shift, part.last - part.first, to);
   });
 }
 
+/// Of all chunks of a channel block, joined in their order (Chan, Golub and LeVeque).
+template <int V>
 struct Moments {
-  double mean, deviations;  // deviations: the sum of their squares
+  double mean[V * kLanes], deviations[V * kLanes];
+
+  Moments(const BatchNormStatistics& a, int64_t block) {
+    const int64_t blocks = blocks_of<V>(a.view.channels), chunks = batch_norm_chunks(a.view);
+    double before = 0;
+    for (int64_t c = 0; c < chunks; ++c) {
+      const BatchNormRange range = batch_norm_range(a.view, c);
+      join(a.partial + (c * blocks + block) * 2 * V * kLanes, static_cast<double>(range.last - range.first), before);
+    }
+  }
+
+ private:
+  void join(const double* chunk, double count, double& before) {
+    const double share = count / (before + count), weight = before * share;
+    for (int64_t i = 0; i < V * kLanes; ++i) {
+      const double rest = before > 0 ? chunk[i] - mean[i] : 0;
+      mean[i] = before > 0 ? mean[i] + rest * share : chunk[i];
+      deviations[i] = (before > 0 ? deviations[i] : 0) + chunk[V * kLanes + i] + rest * rest * weight;
+    }
+    before += count;
+  }
 };
 
-void write_statistics(const BatchNormStatistics& a, int64_t c, const Moments& m) {
-  const double n = static_cast<double>(a.count), momentum = a.momentum;
-  a.mean[c] = static_cast<float>(m.mean);
-  a.invstd[c] = static_cast<float>(1.0 / ::sqrt(m.deviations / n + a.eps));
-  a.next_mean[c] = static_cast<float>((1 - momentum) * a.running_mean[c] + momentum * m.mean);
-  a.next_var[c] = static_cast<float>((1 - momentum) * a.running_var[c] + momentum * (m.deviations / (n - 1)));
+void write_statistics(const BatchNormStatistics& a, int64_t c, double mean, double deviations) {
+  const double n = static_cast<double>(a.view.pictures * a.view.pixels), momentum = a.momentum;
+  a.mean[c] = static_cast<float>(mean);
+  a.invstd[c] = static_cast<float>(1.0 / ::sqrt(deviations / n + a.eps));
+  a.next_mean[c] = static_cast<float>((1 - momentum) * a.running_mean[c] + momentum * mean);
+  a.next_var[c] = static_cast<float>((1 - momentum) * a.running_var[c] + momentum * (deviations / (n - 1)));
 }
 
 template <int V>
 void statistics(const BatchNormStatistics& a, int64_t block, void*) {
   if (block == 0 && a.next_tracked) *a.next_tracked = *a.tracked + 1;
-  double joined[2 * V * kLanes];
-  join_chunks<V>(a.partial, block, blocks_of<V>(a.channels), a.chunks, joined);
-  V16 shift[V];
-  Part<V>(a.view, block).with_lines([&](const auto lines) { lines.read(a.x + block * a.view.block, shift); });
-  for (int v = 0; v < V; ++v) {
-    float first[kLanes];
-    storeu(first, shift[v]);
+  const Moments<V> all(a, block);
+  for (int v = 0; v < V; ++v)
     for (int64_t i = 0; i < kLanes; ++i) {
       const int64_t c = block * V * kLanes + channel_of<V>(v, i);
-      if (c >= a.channels) continue;
-      const double sum = joined[v * kLanes + i], offset = sum / static_cast<double>(a.count);
-      const double deviations = joined[(V + v) * kLanes + i] - sum * offset;
-      write_statistics(a, c, {offset + first[i], deviations < 0 ? 0 : deviations});
+      if (c < a.view.channels) write_statistics(a, c, all.mean[v * kLanes + i], all.deviations[v * kLanes + i]);
     }
-  }
 }
 
 template <int V, class Lines>
@@ -174,15 +206,20 @@ void backward_sums(const BatchNormBackwardSums& a, int64_t task, void*) {
 
 template <int V>
 void join(const BatchNormJoin& a, int64_t block, void*) {
-  double* joined = a.sums + block * 2 * V * kLanes;
+  double joined[2 * V * kLanes];
   join_chunks<V>(a.partial, block, blocks_of<V>(a.channels), a.chunks, joined);
+  double* sums = a.sums + block * 2 * V * kLanes;
   for (int v = 0; v < V; ++v)
     for (int64_t i = 0; i < kLanes; ++i) {
+      double &constant = sums[v * kLanes + i], &slope = sums[(V + v) * kLanes + i];
+      constant = slope = 0;
       const int64_t c = block * V * kLanes + channel_of<V>(v, i);
       if (c >= a.channels) continue;
       const double spread = a.spread[c], invstd = a.variance ? 1.0 / ::sqrt(spread + a.eps) : spread;
-      if (a.dweight) a.dweight[c] = static_cast<float>(joined[(V + v) * kLanes + i] * invstd);
-      if (a.dbias) a.dbias[c] = static_cast<float>(joined[v * kLanes + i]);
+      const double of_dz = joined[v * kLanes + i], of_products = joined[(V + v) * kLanes + i];
+      constant = of_dz * a.share, slope = of_products * a.share * invstd * invstd;
+      if (a.dweight) a.dweight[c] = static_cast<float>(of_products * invstd);
+      if (a.dbias) a.dbias[c] = static_cast<float>(of_dz);
     }
 }
 
@@ -197,11 +234,9 @@ struct BackwardPart {
   void through_statistics(const Map<V>& map) const {
     V16 constant[V], slope[V];
     const double* sums = a.sums + part.block * 2 * V * kLanes;
-    const W16 share = wide_broadcast(1.0 / static_cast<double>(a.view.pictures * a.view.pixels));
     THAW_FOR (v, V) {
-      const W16 invstd = widen(map.invstd[v]);
-      constant[v] = narrow(wide_mul(wide_load(sums + v * kLanes), share));
-      slope[v] = narrow(wide_mul(wide_mul(wide_load(sums + (V + v) * kLanes), share), wide_mul(invstd, invstd)));
+      constant[v] = narrow(wide_load(sums + v * kLanes));
+      slope[v] = narrow(wide_load(sums + (V + v) * kLanes));
     }
     each_line([&](int64_t at, V16 (&dy)[V]) THAW_LAMBDA {
       V16 d[V];

@@ -50,11 +50,14 @@ struct Part {
   const ChannelView& view;
   int64_t block, first, last;
 
-  Part(const ChannelView& v, int64_t task)
-      : view(v), block(task % blocks_of<V>(v.channels)), first(task / blocks_of<V>(v.channels) * kBatchNormChunk),
-        last(first + kBatchNormChunk) {
-    const int64_t all = v.pictures * v.pixels;
-    if (last > all) last = all;
+  Part(const ChannelView& v, int64_t task) : view(v), block(task % blocks_of<V>(v.channels)) {
+    const BatchNormRange range = batch_norm_range(v, task / blocks_of<V>(v.channels));
+    first = range.first, last = range.last;
+  }
+
+  /// Where the line of a pixel of the batch begins.
+  int64_t offset(int64_t pixel) const {
+    return pixel / view.pixels * view.picture + block * view.block + pixel % view.pixels * view.pixel;
   }
 
   /// Calls body(offset of the first line, lines, picture) for neighbouring lines, at most kRun at a time.
