@@ -24,6 +24,9 @@ async function operations(net, graph, shapes) {
   return counted;
 }
 
+/** A gradient by weights of single pictures computes as much as one of the batch. */
+const passOf = ({ op }) => (op === 'conv2d_backward_weights_sums' ? 'conv2d_backward_weights' : op);
+
 /** The graph's node that a launch belongs to: gradient nodes are named `<node>/<operator>`. */
 const ownerOf = ({ node }) => node.split('/')[0];
 
@@ -69,11 +72,11 @@ function print({ name, mode, plan, batch, whole, outside, top, peer }, launches,
   const share = (ms) => `${((100 * ms) / sum).toFixed(1)}%`;
   const rate = (launch) => {
     const owner = counted.get(ownerOf(launch));
-    const computes = CONVOLUTIONS.has(launch.op) || launch.op.startsWith('linear') || launch.op === 'matmul';
+    const computes = CONVOLUTIONS.has(passOf(launch)) || launch.op.startsWith('linear') || launch.op === 'matmul';
     return owner && computes && !launch.op.endsWith('_pack') ? owner.flops / launch.ms / 1e6 : NaN;
   };
   const ofPeak = (launch) => (peer.peak ? `${((100 * rate(launch)) / peer.peak).toFixed(0)}%` : '');
-  const oneDnnMs = (launch) => peer.ms.get(`${launch.op} ${ownerOf(launch)}`)?.toFixed(2) ?? '';
+  const oneDnnMs = (launch) => peer.ms.get(`${passOf(launch)} ${ownerOf(launch)}`)?.toFixed(2) ?? '';
   const shape = (launch) => {
     const owner = counted.get(ownerOf(launch));
     return owner ? `${owner.weight.join('x')} @${owner.out.slice(2).join('x')}` : '';

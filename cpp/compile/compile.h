@@ -1,7 +1,8 @@
 #pragma once
 // The compiler: a graph description and marks in, a program out. Each pass is a file of this folder.
 //
-//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → shortcut → memory → in place → lower
+//   read → partition → fold → differentiate → fuse → recompute → select → layout → expand → shortcut → by picture → memory →
+//   in place → lower
 //
 // Freezing is a pass: what no trainable parameter can change becomes inference (folded, fused, packed once), and gradient
 // nodes exist only where a trainable parameter needs them.
@@ -42,7 +43,13 @@ struct Request {
   Isa isa = best_isa();
   Precision precision = Precision::fp32;
   int device = kHost;  // with Isa::cuda: the GPU
+  /// Training by picture: the pictures of the batch that this program is for or is a group of. 0: the batch goes through
+  /// each node as a whole.
+  int64_t batch = 0;
 };
+
+/// Pictures that the request's inputs have; 0 where they do not all begin with the same number.
+int64_t pictures_of(const Request& request);
 
 /// The gradient of one trainable parameter: dense, or rows of its first dimension at `indices`.
 struct ParameterGradient {
@@ -68,6 +75,10 @@ struct Program {
   ValueId loss_scale = kNone;                  // scalar input: factor on all gradients
   std::vector<Declined> declined;
 
+  /// Per value, in training: does its first dimension count something else than pictures? Empty in inference, where all
+  /// that follows from the inputs has a row for each picture.
+  std::vector<bool> without_rows;
+
   // Set by the memory pass.
   std::vector<bool> prepared;                  // per node: follows from parameters and states alone
   std::vector<ValueId> kept;                   // prepared values that other nodes or the caller read
@@ -90,7 +101,7 @@ void fuse(Program& program);
 void fuse_batch_norm(Program& program);
 /// Makes pictures again in the backward pass rather than keeping them. Where fewer bytes than `least` would be saved,
 /// time is worth more.
-void recompute(Program& program, size_t least = size_t{64} << 20);
+void recompute(Program& program, size_t least);
 /// Lets every operator choose its kernel and pack its weights.
 void select(Program& program);
 /// Chooses layouts and inserts reorder nodes where two neighbours disagree.
@@ -99,6 +110,10 @@ void choose_layouts(Program& program);
 void join_expansions(Program& program);
 /// Joins two convolutions whose results are added, one of them 1x1 (compile/shortcut.cpp).
 void join_shortcuts(Program& program);
+/// Takes batch norms of large maps apart into what sees one picture at a time and what joins the pictures, and moves the
+/// latter out of the way of stretches that run depth-first (compile/by_picture.cpp). `pictures`: of this program, of a
+/// batch of `batch`.
+void split_by_picture(Program& program, int64_t pictures, int64_t batch);
 /// Marks what is computed once and kept (`prepared`, `kept`).
 void find_prepared(Program& program);
 /// In inference: gives the operands of concatenations their places in these, where producers can write there.

@@ -11,8 +11,8 @@ namespace thaw {
 struct Conv2dWeightsBf16 {
   const void* x;       // lines of bf16; `narrow`: plain f32 [N,C,H,W]
   const uint16_t* dy;  // lines of bf16
-  float* partial;      // [chunk][tile][tile_floats]; unused where there is one chunk
-  float* dweight;      // [K, C/groups, kh, kw]
+  float* partial;      // [chunk][tile][tile_floats], where sums go if `parted`
+  float* dweight;      // [K, C/groups, kh, kw], where they go else
   bool narrow;         // then each pair of a channel and a tap is a channel of its own, of one tap
   int64_t pictures, in_blocks, in_height, in_width;
   int64_t out_blocks, out_height, out_width;
@@ -30,11 +30,12 @@ struct Conv2dWeightsBf16 {
   const Conv2dWeightsTile* tiles;
   int64_t tile_count, tile_floats;  // most sums of a tile: [panel][block][tap][32 channels][32 columns]
   int64_t chunks;                   // of units
+  bool parted;                      // chunks are joined by another launch
   int64_t most_blocks, most_panels;  // of a tile
 };
 
 struct Conv2dWeightsBf16Kernels {
-  /// Tasks: tile_count * chunks. Scratch: conv2d_weights_bf16_scratch. With one chunk it writes dweight, too.
+  /// Tasks: tile_count * chunks, of one chunk if not `parted`. Scratch: conv2d_weights_bf16_scratch.
   void (*weights)(const Conv2dWeightsBf16&, int64_t task, void* scratch);
   /// Tasks: tile_count * most_panels. Scratch: taps * 4 KiB.
   void (*join)(const Conv2dWeightsBf16&, int64_t task, void* scratch);
@@ -51,7 +52,7 @@ static inline constexpr int64_t conv2d_weights_bf16_scratch(const Conv2dWeightsB
   const int64_t positions = conv2d_weights_bf16_positions(a);
   const int64_t narrow = a.narrow ? (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2 : 0;
   return 64 + (positions + a.steps * 32) * 8 + a.most_blocks * 32 * a.x_stride + narrow +
-         a.most_panels * a.steps * 2048 + (a.chunks == 1 ? a.tile_floats * 4 : 0);
+         a.most_panels * a.steps * 2048 + (a.parted ? 0 : a.tile_floats * 4);
 }
 
 THAW_BF16_KERNELS(Conv2dWeightsBf16Kernels, conv2d_weights_bf16)

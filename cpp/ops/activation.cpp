@@ -133,7 +133,7 @@ ACTIVATION(gelu)
 
 const OpDef& op_activation_backward() {
   static const OpDef def{.name = "activation_backward", .infer = infer_backward, .layout = layout_follow,
-                         .lower = lower_backward, .bf16 = true};
+                         .lower = lower_backward, .bf16 = true, .per_picture = true};
   return def;
 }
 

@@ -3,6 +3,8 @@
 //   kernel. Set by passes: residual [N,C,H,W], another gradient to be added, and gate [N,C,H,W], the output of a relu:
 //   where it is 0, so is dx.
 // conv2d_backward_weights(x, dy) → dweight [K,C/groups,kh,kw]: attributes of conv2d and weight_shape.
+// conv2d_backward_weights_sums(x, dy) → partial [N, …], conv2d_backward_weights_join(partial; and input_shape) → dweight:
+//   the same in two, the first of which sees one picture at a time; in bf16.
 #include <algorithm>
 #include <memory>
 
@@ -198,6 +200,28 @@ void lower_weights(Lower& lower) {
   else lower_weights_bf16(lower, c, form == "narrow_bf16");
 }
 
+// ---- parts: each picture's sums apart (compile/by_picture.cpp) ----------------------------------------------------
+
+bool is_bf16(const Json& attrs) { return attrs.at("kernel").as_string() == "bf16"; }
+
+Conv2dShape part_shape(const Json& attrs, const Shape& x) {
+  return conv2d_shape(attrs, x, attrs.at("weight_shape").as_ints());
+}
+
+void infer_sums(Infer& infer) {
+  infer.expect_f32(0, 4);
+  const Conv2dShape c = checked_shape(infer, infer.shape(0), infer.attrs().at("weight_shape").as_ints());
+  infer.output(DType::f32, {c.pictures(), is_bf16(infer.attrs()) ? weights_bf16_words(c) : 0});
+}
+
+void lower_sums(Lower& lower) { lower_weights_bf16_sums(lower, part_shape(lower.attrs(), lower.in(0).shape)); }
+
+void infer_join(Infer& infer) { infer.output(DType::f32, infer.attrs().at("weight_shape").as_ints()); }
+
+void lower_join(Lower& lower) {
+  lower_weights_bf16_join(lower, part_shape(lower.attrs(), lower.attrs().at("input_shape").as_ints()));
+}
+
 void select_weights(Select& select) {
   const Node& node = select.node();
   const Shape& x = select.graph().values[node.inputs[0]].shape;
@@ -209,12 +233,24 @@ void select_weights(Select& select) {
 
 }  // namespace
 
+const OpDef& op_conv2d_backward_weights_sums() {
+  static const OpDef def{
+      .name = "conv2d_backward_weights_sums", .infer = infer_sums, .lower = lower_sums, .per_picture = true};
+  return def;
+}
+
+const OpDef& op_conv2d_backward_weights_join() {
+  static const OpDef def{.name = "conv2d_backward_weights_join", .infer = infer_join, .lower = lower_join};
+  return def;
+}
+
 const OpDef& op_conv2d_backward_data() {
   static const OpDef def{.name = "conv2d_backward_data",
                          .infer = infer_data,
                          .select = [](Select& select) { select_packed(select, true); },
                          .layout = layout_data,
-                         .lower = lower_data};
+                         .lower = lower_data,
+                         .per_picture = true};
   return def;
 }
 

@@ -72,6 +72,10 @@ void lower_narrow(Lower&, const GridProblem&, const GridOperands&);
 // ops/conv2d_weights_bf16.cpp
 /// `narrow`: x of up to four channels in plain layout.
 void lower_weights_bf16(Lower&, const Conv2dShape&, bool narrow);
+/// Its two launches apart, with a picture's sums in so many words.
+int64_t weights_bf16_words(const Conv2dShape&);
+void lower_weights_bf16_sums(Lower&, const Conv2dShape&);
+void lower_weights_bf16_join(Lower&, const Conv2dShape&);
 
 // ops/conv2d_gemm.cpp
 /// "gemm" or "gemm_bf16", the forms of GPUs.

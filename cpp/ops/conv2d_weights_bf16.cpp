@@ -56,8 +56,10 @@ int64_t shared_border(const Conv2dCopyAxis& axis, int64_t extent, int64_t size, 
 
 class Cut {
  public:
-  Cut(const Conv2dShape& c, bool narrow, int threads)
-      : c_(c), grid_(forward_grid(c)), threads_(threads), plan_(std::make_shared<Plan>()), a_(plan_->args) {
+  /// `by_picture`: each picture is a chunk, whatever the number of pictures and threads.
+  Cut(const Conv2dShape& c, bool narrow, bool by_picture, int threads)
+      : c_(c), grid_(forward_grid(c)), by_picture_(by_picture), threads_(threads), plan_(std::make_shared<Plan>()),
+        a_(plan_->args) {
     a_.narrow = narrow;
   }
 
@@ -105,7 +107,7 @@ class Cut {
       const double cost = static_cast<double>(divide_up(a_.out_height, rows)) * unit_cost(1, rows);
       if (cost < best) best = cost, a_.unit_rows = rows;
     }
-    for (int64_t g = 2; g <= a_.pictures && positions(g, a_.out_height) <= kUnitPositions; ++g) {
+    for (int64_t g = 2; !by_picture_ && g <= a_.pictures && positions(g, a_.out_height) <= kUnitPositions; ++g) {
       const double units = static_cast<double>(divide_up(a_.pictures, g)) / static_cast<double>(a_.pictures);
       if (units * unit_cost(g, a_.out_height) >= best) continue;
       best = units * unit_cost(g, a_.out_height);
@@ -175,6 +177,13 @@ class Cut {
     return best;
   }
 
+  // Chunks decide the order of the sums, so they follow from the shape; tiles may follow from the threads.
+  Choice choose_chunks(int64_t blocks, int64_t panels, int64_t families) const {
+    const int64_t room = std::max<int64_t>(1, kPartialBytes / (blocks * panels * families * a_.taps * 4096));
+    const int64_t chunks = choose(blocks, panels, families, kTasks, 1, std::min({a_.units, room, 2 * kTasks})).chunks;
+    return choose(blocks, panels, families, 2 * threads_, chunks, chunks);
+  }
+
   // Panels that read the same input blocks are a family: all of them, but in groups.
   void choose_tiles() {
     const std::vector<Conv2dPanel>& all = plan_->panels.panels;
@@ -187,10 +196,7 @@ class Cut {
     int64_t families = 0;
     for (int32_t p = 0; p < count; p = family_end(p)) ++families;
     const int64_t blocks = all[0].in_blocks, panels = family_end(0);
-    // Chunks decide the order of the sums, so they follow from the shape; tiles may follow from the threads.
-    const int64_t room = std::max<int64_t>(1, kPartialBytes / (blocks * panels * families * a_.taps * 4096));
-    const int64_t chunks = choose(blocks, panels, families, kTasks, 1, std::min({a_.units, room, 2 * kTasks})).chunks;
-    const Choice k = choose(blocks, panels, families, 2 * threads_, chunks, chunks);
+    const Choice k = by_picture_ ? choose(blocks, panels, families, 1, 1, 1) : choose_chunks(blocks, panels, families);
     for (int32_t p = 0, end; p < count; p = end) {
       end = family_end(p);
       for (int32_t first = p; first < end; first += static_cast<int32_t>(k.panels))
@@ -205,36 +211,71 @@ class Cut {
       a_.most_panels = std::max<int64_t>(a_.most_panels, tile.panels);
     }
     a_.tile_floats = a_.most_blocks * a_.most_panels * a_.taps * 1024;
-    a_.chunks = k.chunks;
+    a_.chunks = by_picture_ ? a_.pictures : k.chunks;
+    a_.parted = by_picture_ || a_.chunks > 1;
   }
 
   const Conv2dShape& c_;
   const Grid grid_;
+  const bool by_picture_;
   const int threads_;
   std::shared_ptr<Plan> plan_;
   Conv2dWeightsBf16& a_;
   int64_t row_reach_ = 0;
 };
 
+struct Buffers {
+  Buffer x, dy, partial, dweight;
+};
+
+auto fill_of(const std::shared_ptr<Plan>& plan, Buffers b) {
+  return [=](Run& run) {
+    Conv2dWeightsBf16 args = plan->args;
+    args.x = run.at(b.x), args.dy = static_cast<const uint16_t*>(run.at(b.dy));
+    args.partial = run.f32(b.partial), args.dweight = run.f32(b.dweight);
+    return args;
+  };
+}
+
+void launch_sums(Lower& lower, const Conv2dWeightsBf16Kernels& kernels, const std::shared_ptr<Plan>& plan, Buffers b) {
+  const Conv2dWeightsBf16& a = plan->args;
+  lower.launch(kernels.weights, a.tile_count * a.chunks, static_cast<size_t>(conv2d_weights_bf16_scratch(a)),
+               fill_of(plan, b));
+}
+
+void launch_join(Lower& lower, const Conv2dWeightsBf16Kernels& kernels, const std::shared_ptr<Plan>& plan, Buffers b) {
+  const Conv2dWeightsBf16& a = plan->args;
+  lower.launch(kernels.join, a.tile_count * a.most_panels, static_cast<size_t>(a.taps) * 4096, fill_of(plan, b));
+}
+
 }  // namespace
 
 void lower_weights_bf16(Lower& lower, const Conv2dShape& c, bool narrow) {
   const Conv2dWeightsBf16Kernels& kernels = conv2d_weights_bf16_kernels(lower.isa());
-  const std::shared_ptr<Plan> plan = Cut(c, narrow, lower.threads()).make();
+  const std::shared_ptr<Plan> plan = Cut(c, narrow, false, lower.threads()).make();
   const Conv2dWeightsBf16& a = plan->args;
-  const Buffer x = lower.input(0), dy = lower.input(1), dweight = lower.output(0);
-  const bool one = a.chunks == 1;
   const Buffer partial =
-      one ? kNone : lower.workspace(static_cast<size_t>(a.chunks * a.tile_count * a.tile_floats) * sizeof(float));
-  const auto fill = [=](Run& run) {
-    Conv2dWeightsBf16 args = plan->args;
-    args.x = run.at(x), args.dy = static_cast<const uint16_t*>(run.at(dy));
-    args.partial = run.f32(partial), args.dweight = run.f32(dweight);
-    return args;
-  };
-  lower.launch(kernels.weights, a.tile_count * a.chunks, static_cast<size_t>(conv2d_weights_bf16_scratch(a)), fill);
-  if (one) return;
-  lower.launch(kernels.join, a.tile_count * a.most_panels, static_cast<size_t>(a.taps) * 4096, fill);
+      a.parted ? lower.workspace(static_cast<size_t>(a.chunks * a.tile_count * a.tile_floats) * sizeof(float)) : kNone;
+  const Buffers buffers{lower.input(0), lower.input(1), partial, lower.output(0)};
+  launch_sums(lower, kernels, plan, buffers);
+  if (a.parted) launch_join(lower, kernels, plan, buffers);
+}
+
+int64_t weights_bf16_words(const Conv2dShape& c) {
+  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  return plan->args.tile_count * plan->args.tile_floats;
+}
+
+void lower_weights_bf16_sums(Lower& lower, const Conv2dShape& c) {
+  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  const Buffers buffers{lower.input(0), lower.input(1), lower.output(0), kNone};
+  launch_sums(lower, conv2d_weights_bf16_kernels(lower.isa()), plan, buffers);
+}
+
+void lower_weights_bf16_join(Lower& lower, const Conv2dShape& c) {
+  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  const Buffers buffers{kNone, kNone, lower.input(0), lower.output(0)};
+  launch_join(lower, conv2d_weights_bf16_kernels(lower.isa()), plan, buffers);
 }
 
 }  // namespace thaw

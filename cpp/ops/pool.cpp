@@ -316,7 +316,7 @@ const OpDef& op_max_pool() {
 
 const OpDef& op_max_pool_backward() {
   static const OpDef def{.name = "max_pool_backward", .infer = infer_max_backward, .layout = layout_images,
-                         .lower = lower_max_backward<false>, .bf16 = true};
+                         .lower = lower_max_backward<false>, .bf16 = true, .per_picture = true};
   return def;
 }
 

@@ -10,8 +10,34 @@
 
 namespace thaw {
 
-Plan::Plan(const Request& request, Store& store, PreparedCache& cache)
-    : device_(request.device), whole_(compile(request), Pool::shared().threads()) {
+namespace {
+
+/// A training step in bf16 takes the road by picture, with any number of threads: its sums have another order. In fp32 it
+/// gains nothing: maps are too large for the cache, and Winograd's algorithm wants more tiles than one picture has.
+Request with_batch(Request request) {
+  const int64_t pictures = pictures_of(request);
+  const bool bf16 = request.precision == Precision::bf16 && request.device == kHost;
+  if (is_training(request.mode) && bf16 && pictures > 1) request.batch = pictures;
+  return request;
+}
+
+/// The request for so many pictures of its batch.
+Request for_group(Request request, int64_t pictures) {
+  Json shapes = Json::object();
+  for (const auto& [name, shape] : request.shapes.members()) {
+    Shape of_group = shape.as_ints();
+    of_group[0] = pictures;
+    shapes.set(name, of_group);
+  }
+  request.shapes = std::move(shapes);
+  return request;
+}
+
+}  // namespace
+
+Plan::Plan(const Request& given, Store& store, PreparedCache& cache)
+    : device_(given.device), whole_(compile(with_batch(given)), Pool::shared().threads()) {
+  const Request request = with_batch(given);
   for (const Value& v : program().graph.values) {
     if (v.role != Role::parameter && v.role != Role::state) continue;
     const Tensor* tensor = store.peek(v.name);
@@ -46,28 +72,23 @@ void Plan::find_any_alignment() {
 
 // Stretches of nodes that run depth-first, for requests whose inputs all begin with the batch.
 void Plan::find_segments(const Request& request) {
-  if (on_gpu() || is_training(request.mode) || request.shapes.members().empty()) return;
-  const Shape first = request.shapes.members()[0].second.as_ints();
-  const int64_t pictures = first.empty() ? 0 : first[0];
-  for (const auto& [name, shape] : request.shapes.members())
-    if (shape.as_ints().empty() || shape.as_ints()[0] != pictures) return;
+  const int64_t pictures = pictures_of(request);
+  const bool training = is_training(request.mode);
+  if (on_gpu() || pictures == 0 || (training && request.batch == 0)) return;
+  std::map<int64_t, std::shared_ptr<Lowered>> made;
   const auto make = [&](int64_t group) {
-    Request part = request;
-    Json shapes = Json::object();
-    for (const auto& [name, shape] : request.shapes.members()) {
-      Shape of_group = shape.as_ints();
-      of_group[0] = group;
-      shapes.set(name, of_group);
-    }
-    part.shapes = std::move(shapes);
-    auto lowered = std::make_shared<Lowered>(compile(part), 1);
+    std::shared_ptr<Lowered>& lowered = made[group];
+    if (!lowered) lowered = std::make_shared<Lowered>(compile(for_group(request, group)), 1);
     return same_but_pictures(program(), pictures, lowered->program, group) ? lowered : nullptr;
   };
+  if (training && !find_rows(request)) return;
   const int threads = Pool::shared().threads();
   std::vector<bool> taken(program().graph.nodes.size(), false);
-  for (const BandStretch& stretch : choose_bands(program(), pictures, threads)) {
-    std::fill_n(taken.begin() + static_cast<int64_t>(stretch.first), stretch.last - stretch.first, true);
-    segments_.push_back(std::make_unique<BandSegment>(stretch, program(), pictures));
+  if (!training) {
+    for (const BandStretch& stretch : choose_bands(program(), pictures, threads)) {
+      std::fill_n(taken.begin() + static_cast<int64_t>(stretch.first), stretch.last - stretch.first, true);
+      segments_.push_back(std::make_unique<BandSegment>(stretch, program(), pictures));
+    }
   }
   for (const Stretch& stretch : choose_stretches(program(), pictures, threads, taken)) {
     auto segment = std::make_unique<GroupSegment>(stretch, program(), pictures, make);
@@ -76,6 +97,22 @@ void Plan::find_segments(const Request& request) {
   std::sort(segments_.begin(), segments_.end(), [](const auto& a, const auto& b) { return a->first() < b->first(); });
   for (const auto& segment : segments_)
     thread_bytes_ = std::max(thread_bytes_, segment->bytes() * static_cast<size_t>(threads));
+}
+
+// What has another first dimension for another number of pictures has rows. False: there is no program for one picture, or
+// it is another one.
+bool Plan::find_rows(const Request& request) {
+  Program one;
+  try {
+    one = compile(for_group(request, 1));
+  } catch (const Error&) {
+    return false;  // statistics of one value, say
+  }
+  const std::vector<Value>&values = program().graph.values, &others = one.graph.values;
+  if (values.size() != others.size()) return false;
+  std::vector<bool>& without = whole_.program.without_rows;
+  for (size_t v = 0; v < values.size(); ++v) without.push_back(values[v].shape.empty() || values[v].shape == others[v].shape);
+  return true;
 }
 
 void Plan::lower_nodes() {

@@ -94,6 +94,7 @@ class Plan {
   void find_any_alignment();
   void take_kept(Store&);
   void find_segments(const Request& request);
+  bool find_rows(const Request& request);
   void lower_nodes();
   void place_buffers();
   size_t place_range(bool prepared);

@@ -45,6 +45,7 @@ bool per_picture(const Program& program, ValueId v, int64_t pictures) {
   const Value& value = program.graph.values[v];
   if (value.role == Role::parameter || value.role == Role::state) return false;
   if (value.producer != kNone && program.prepared[value.producer]) return false;
+  if (!program.without_rows.empty() && program.without_rows[v]) return false;
   return !value.shape.empty() && value.shape[0] == pictures;
 }
 
@@ -73,6 +74,7 @@ Segment::Segment(size_t first, size_t last, const Program& whole) : first_(first
     if (n < first || n >= last)
       for (ValueId v : graph.nodes[n].inputs)
         if (v != kNone) local_[v] = false;
+  for (const ParameterGradient& g : whole.gradients) local_[g.value] = false;
   // Parts of one value lie where it lies.
   std::vector<bool> shared(local_.size(), false);
   for (size_t v = 0; v < local_.size(); ++v)
@@ -113,7 +115,8 @@ void Segment::run(const std::vector<void*>& pointers, const RandomState& random,
 void Segment::run_task(int64_t task, const std::vector<void*>& plan, Part& part) const {
   const Lowered& lowered = *part.size.lowered;
   const size_t values = local_.size();
-  part.pointers.assign(lowered.buffers(), nullptr);
+  // Other stretches may have added launches to the same program since.
+  part.pointers.assign(part.size.offsets.size(), nullptr);
   for (size_t b = 0; b < part.pointers.size(); ++b) {
     if (lowered.is_table(b)) part.pointers[b] = lowered.extras[b - values].table.data();
     else if (b >= values || local_[b]) part.pointers[b] = part.memory + part.size.offsets[b];

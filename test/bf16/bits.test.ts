@@ -108,7 +108,8 @@ async function computed(net: Network, isa: Isa, mode: 'run' | 'gradients'): Prom
   const inputs: Record<string, Tensor> = mode === 'run' ? { image: batch.image } : batch;
   const shapes = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
   const trainable = mode === 'run' ? [] : net.trainable;
-  const request = { graph, mode, inputs: shapes, trainable, precision: 'bf16', isa };
+  const batchNorm = mode === 'run' ? {} : net.batchNormModes;
+  const request = { graph, mode, inputs: shapes, trainable, batchNorm, precision: 'bf16', isa };
   const { reply: plan } = await net.session.submit('compile', request);
   expect(plan.isa).toBe(isa);
   expect(plan.precision).toBe('bf16');

@@ -274,7 +274,7 @@ void weights(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
   const Scratch s = scratch_of(a, memory);
   const int64_t chunk = task / a.tile_count;
   const Conv2dWeightsTile& tile = a.tiles[task % a.tile_count];
-  float* sums = a.chunks == 1 ? s.sums : a.partial + task * a.tile_floats;
+  float* sums = a.parted ? a.partial + task * a.tile_floats : s.sums;
   const int64_t begin = a.units * chunk / a.chunks, end = a.units * (chunk + 1) / a.chunks;
   for (int64_t i = 0; begin == end && i < a.tile_floats; i += kLanes) store(sums + i, zero());
   tile_configure(kTileRows);
@@ -286,7 +286,7 @@ void weights(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
     multiply(a, tile, u, s, i == begin, sums);
   }
   tile_release();
-  if (a.chunks == 1) write_tile(a, tile, sums);
+  if (!a.parted) write_tile(a, tile, sums);
 }
 
 void join(const Conv2dWeightsBf16& a, int64_t task, void* memory) {
