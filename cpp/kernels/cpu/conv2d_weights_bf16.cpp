@@ -210,8 +210,8 @@ int64_t halves_of(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile) {
 
 void multiply(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const Unit& u, const Scratch& s, bool first,
               float* sums) {
-  const int64_t rows = halves_of(a, tile) * a.taps;  // tiles of rows: [half block][tap]
-  const int64_t resident = a.taps == 1 ? 2 : a.taps, group = a.taps == 1 ? 2 : 3;
+  constexpr int64_t group = 2;
+  const int64_t rows = halves_of(a, tile) * a.taps, resident = 2 * a.taps;  // tiles of rows: [half block][tap]
   TileSums t;
   t.stride = a.x_stride, t.steps = u.steps, t.first = first;
   for (int64_t begin = 0; begin < rows; begin += resident) {
@@ -237,11 +237,14 @@ void multiply(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const U
 // A block all of whose channels belong to all outputs.
 void write_whole_block(const Conv2dWeightsBf16& a, const WeightsOrder& order, int64_t out, int64_t channel,
                        const float* sums) {
-  alignas(64) float rows[kMostTaps * 1024];
-  transpose_block(sums, a.taps, rows);
-  for (int64_t o = 0; o < smaller(32, a.out_channels - out); ++o) {
-    const char* row = reinterpret_cast<const char*>(rows + column_of(static_cast<int>(o)) * 32);
-    order.row(row, 1024 * sizeof(float), a.dweight + ((out + o) * a.in_channels + channel) * a.taps);
+  alignas(64) float rows[kMostTaps * kTapRows];
+  for (int first = 0; first < 32; first += 16) {
+    transpose_columns(sums + first, a.taps, rows);
+    for (int64_t o = 0; o < smaller(32, a.out_channels - out); ++o) {
+      const int column = column_of(static_cast<int>(o)) - first;
+      if (column >= 0 && column < 16)
+        order.row(rows + column * 32, a.dweight + ((out + o) * a.in_channels + channel) * a.taps);
+    }
   }
 }
 
