@@ -4,17 +4,20 @@
 // A unit, some rows of a picture or some whole pictures, is laid out as one row of positions. Rows of the grid follow
 // each other at a pitch that leaves room for what the taps reach beyond a row; dy is zero there. At strides, x is split
 // into its phases, so that a tap is a constant distance.
-#include "kernels/conv2d.h"
+//
+// Pictures in f32 are taken apart into parts of bf16 (kernels/conv2d_split.h).
+#include "kernels/conv2d_split.h"
 
 namespace thaw {
 
 struct Conv2dWeightsBf16 {
-  const void* x;       // lines of bf16; `narrow`: plain f32 [N,C,H,W]
-  const uint16_t* dy;  // lines of bf16
+  const void* x;   // lines of bf16; `narrow`: plain f32 [N,C,H,W]; in parts: lines of f32
+  const void* dy;  // lines of bf16, or f32
   float* partial;      // [chunk][tile][tile_floats], where sums go if `parted`
   float* dweight;      // [K, C/groups, kh, kw], where they go else
   bool narrow;         // then each pair of a channel and a tap is a channel of its own, of one tap
-  int64_t pictures, in_blocks, in_height, in_width;
+  int64_t parts;       // 1, or kSplitParts
+  int64_t pictures, in_blocks, in_height, in_width;  // blocks: those of the pictures
   int64_t out_blocks, out_height, out_width;
   int64_t in_channels, out_channels, groups, taps;  // of the product
 
@@ -47,12 +50,13 @@ static inline constexpr int64_t conv2d_weights_bf16_positions(const Conv2dWeight
   return (all > a.x_steps * 32 ? all + 31 : a.x_steps * 32) / 32 * 32;
 }
 
-/// Bytes: a line of zeros, tables, the rows of x, those of narrow pictures (and one row of a picture), dy, the sums.
+/// Bytes: a line of zeros, tables, the rows of x, those of narrow pictures (and one row of a picture), dy, the sums, a step
+/// in parts.
 static inline constexpr int64_t conv2d_weights_bf16_scratch(const Conv2dWeightsBf16& a) {
   const int64_t positions = conv2d_weights_bf16_positions(a);
   const int64_t narrow = a.narrow ? (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2 : 0;
-  return 64 + (positions + a.steps * 32) * 8 + a.most_blocks * 32 * a.x_stride + narrow +
-         a.most_panels * a.steps * 2048 + (a.parted ? 0 : a.tile_floats * 4);
+  return 64 + (positions + a.steps * 40) * 8 + a.parts * (a.most_blocks * 32 * a.x_stride + 2048) + narrow +
+         a.parts * a.most_panels * a.steps * 2048 + (a.parted ? 0 : a.tile_floats * 4);
 }
 
 THAW_BF16_KERNELS(Conv2dWeightsBf16Kernels, conv2d_weights_bf16)

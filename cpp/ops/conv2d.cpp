@@ -32,7 +32,7 @@ void infer(Infer& infer) {
 bool writes_part(const Graph&, const Node& node, int operand) {
   const std::string& kernel = node.attrs.at("kernel").as_string();
   const bool residual = node.inputs.size() > 3 && node.inputs[3] != kNone;
-  return operand == kResult && !residual && (kernel == "direct" || kernel == "winograd" || kernel == "bf16");
+  return operand == kResult && !residual && (kernel == "direct" || kernel == "split" || kernel == "winograd" || kernel == "bf16");
 }
 
 Json geometry(const Json& attrs) {
@@ -173,6 +173,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
   else if (form == "narrow") lower_narrow(lower, problem, operands);
   else if (form == "winograd") lower_winograd(lower, problem, operands);
+  else if (form == "split") lower_split(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }
 

@@ -197,7 +197,7 @@ void lower_weights(Lower& lower) {
   else if (is_gemm(form)) lower_gemm_weights(lower, c);
   else if (form == "direct") lower_direct(lower, c);
   else if (form == "winograd") lower_winograd_weights(lower, c);
-  else lower_weights_bf16(lower, c, form == "narrow_bf16");
+  else lower_weights_bf16(lower, c, form);
 }
 
 // ---- parts: each picture's sums apart (compile/by_picture.cpp) ----------------------------------------------------
@@ -228,7 +228,8 @@ void select_weights(Select& select) {
   const Conv2dShape c = conv2d_shape(node.attrs, x, node.attrs.at("weight_shape").as_ints());
   // Pictures lie as the forward convolution reads them; a GPU's gradients are made from lines of few channels too.
   const std::string form = conv2d_form(select, c, select.isa() == Isa::cuda);
-  select.choose(form == "direct" && takes_winograd_weights(select, c) ? "winograd" : form);
+  if (form != "direct") return select.choose(form);
+  select.choose(takes_winograd_weights(select, c) ? "winograd" : takes_split(select, c, true) ? "split" : form);
 }
 
 }  // namespace

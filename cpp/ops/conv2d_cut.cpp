@@ -3,6 +3,7 @@
 // kernel's size and the instruction set.
 #include <algorithm>
 
+#include "kernels/conv2d_split.h"
 #include "ops/conv2d_geometry.h"
 #include "run/pool.h"
 
@@ -75,7 +76,7 @@ class Cut {
           0.93 * row_cost(row * a.interleave) / static_cast<double>(a.interleave))
         a.interleave = g;
     if (row >= 2 * tiling_.tile_pixels) a.interleave = 1;
-    a.copy = a.interleave > 1 || !(flat_ || (within(y, p_.in_height) && within(x, p_.in_width)));
+    a.copy = tiling_.parts > 1 || a.interleave > 1 || !(flat_ || (within(y, p_.in_height) && within(x, p_.in_width)));
     if (a.copy) flat_ = false;
   }
 
@@ -147,7 +148,7 @@ class Cut {
   int64_t row_bytes() const {
     const Conv2d& a = plan_->args;
     const int64_t cols = a.copy ? a.copy_cols.slots * a.copy_cols.extent : a.cols;
-    const int64_t lines = a.copy_rows.slots * cols * a.in_blocks + a.cols * a.shortcut.in_blocks;
+    const int64_t lines = a.copy_rows.slots * cols * a.in_blocks * tiling_.parts + a.cols * a.shortcut.in_blocks;
     return lines * a.interleave * kLine * static_cast<int64_t>(sizeof(float));
   }
 
@@ -208,7 +209,7 @@ class Cut {
       a.chunk_panels = divide_up(a.panel_count, chunks);
     }
     a.band_floats = a.copy ? input_blocks_of_task(a.chunk_panels) * a.copy_rows.slots * a.copy_rows.extent *
-                                 a.row_pitch * a.interleave * kLine
+                                 a.row_pitch * a.interleave * kLine * tiling_.parts
                            : 0;
     Conv2dShortcut& s = a.shortcut;
     s.x_block = (s.copy ? a.band_rows * a.cols * a.interleave : s.in_height * s.in_width) * kLine;
@@ -263,6 +264,7 @@ Conv2dTiling direct_tiling(const Conv2dKernels& kernels) {
 }
 
 const Conv2dTiling kBf16Tiling = {{1, true, kBlockBf16}, 16, 1 << 20, 12 << 20, 1, bf16_cost};
+const Conv2dTiling kSplitTiling = {{1, true, kBlockBf16}, 16, 1 << 20, 3 << 20, 1, bf16_cost, kSplitParts};
 
 std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem& problem, const Conv2dTiling& tiling, int threads) {
   return Cut(problem, tiling, threads).make();

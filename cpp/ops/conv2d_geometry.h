@@ -104,9 +104,10 @@ struct Conv2dTiling {
   int64_t tasks_of_thread = 1;
   /// Cost of a tile of so many points, in units of its own.
   double (*tile_cost)(double points, int64_t vectors) = nullptr;
+  int64_t parts = 1;        // lines of a pixel in a band; more than one are made while it is copied
 };
 Conv2dTiling direct_tiling(const Conv2dKernels&);
-extern const Conv2dTiling kBf16Tiling;
+extern const Conv2dTiling kBf16Tiling, kSplitTiling;
 
 /// Sets everything but operands; scratch holds the bands alone.
 std::shared_ptr<Conv2dPlan> plan_grid(const GridProblem&, const Conv2dTiling&, int threads);

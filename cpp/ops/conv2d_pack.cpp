@@ -1,6 +1,7 @@
 // conv2d_pack(weight [K, C/groups, kh, kw]) → [count]: the weights in the order in which a kernel reads them. A linear
 // layer's [N, K] is packed as a kernel of one tap.
-// Attributes: form "direct" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16" | "gemm" | "gemm_bf16",
+// Attributes: form "direct" | "split" | "depthwise" | "depthwise_bf16" | "winograd" | "bf16" | "narrow_bf16" | "gemm" |
+// "gemm_bf16",
 // backward (false; true: for conv2d_backward_data), groups, vectors (blocks of 16 outputs a panel has), and for backward
 // stride, padding, dilation: one packed grid per phase, one behind the other.
 #include "ops/conv2d_winograd.h"
@@ -8,6 +9,7 @@
 #include <memory>
 
 #include "kernels/conv2d_bf16.h"
+#include "kernels/conv2d_split.h"
 #include "kernels/conv2d_winograd.h"
 
 namespace thaw {
@@ -39,6 +41,7 @@ struct PackPlan {
 
 PanelForm panel_form(const Json& attrs) {
   if (attrs.at("form").as_string() == "bf16") return kBf16Tiling.panel;
+  if (attrs.at("form").as_string() == "split") return kSplitTiling.panel;
   return {attrs.get("vectors", 1)};
 }
 
@@ -57,8 +60,10 @@ void lower_direct(Lower& lower, const Conv2dShape& c, const Grid& grid, int64_t 
   const int64_t count = static_cast<int64_t>(plan->panels.panels.size());
   const Buffer weight = lower.input(0), packed = lower.output(0);
   const int64_t kernel_taps = c.kernel_taps();
-  const bool bf16 = lower.attrs().at("form").as_string() == "bf16";
-  const auto kernel = bf16 ? conv2d_bf16_kernels(lower.isa()).pack : conv2d_kernels(lower.isa()).pack;
+  const std::string& form = lower.attrs().at("form").as_string();
+  const auto kernel = form == "bf16"    ? conv2d_bf16_kernels(lower.isa()).pack
+                      : form == "split" ? conv2d_split_bf16_kernels(lower.isa()).pack
+                                        : conv2d_kernels(lower.isa()).pack;
   lower.launch(kernel, count, 0, [=](Run& run) {
     return Conv2dPack{run.f32(weight),
                       run.f32(packed) + offset,
@@ -97,6 +102,7 @@ int64_t grid_floats(const Json& attrs, const Conv2dShape& c, const Grid& grid) {
   const Channels channels = channels_of(attrs, c);
   if (is_gemm(form)) return gemm_floats(form, channels, taps);
   const int64_t elements = panels_of(channels, taps, panel_form(attrs)).floats;
+  if (form == "split") return elements / 2 * kSplitParts;
   return form == "bf16" ? elements / 2 : elements;
 }
 
@@ -157,7 +163,8 @@ static std::string packed_form(Select& select, const Conv2dShape& c, bool backwa
   const std::string form = conv2d_form(select, c, backward);
   if (form != "direct") return form;
   if (!backward && takes_narrow(select, c)) return "narrow";
-  return takes_winograd(select, c, backward) ? "winograd" : form;
+  if (takes_winograd(select, c, backward)) return "winograd";
+  return takes_split(select, c, false) ? "split" : form;
 }
 
 void select_packed(Select& select, bool backward) {

@@ -69,9 +69,14 @@ void lower_expansion(Lower&);
 bool takes_narrow(Select&, const Conv2dShape&);
 void lower_narrow(Lower&, const GridProblem&, const GridOperands&);
 
+// ops/conv2d_split.cpp
+/// Is the node's convolution computed from bf16 parts of its f32 pictures? Records why not.
+bool takes_split(Select&, const Conv2dShape&, bool by_weights);
+void lower_split(Lower&, const GridProblem&, const GridOperands&);
+
 // ops/conv2d_weights_bf16.cpp
-/// `narrow`: x of up to four channels in plain layout.
-void lower_weights_bf16(Lower&, const Conv2dShape&, bool narrow);
+/// `form`: "bf16", "narrow_bf16" (x of up to four channels in plain layout) or "split" (pictures in f32).
+void lower_weights_bf16(Lower&, const Conv2dShape&, const std::string& form);
 /// Its two launches apart, with a picture's sums in so many words.
 int64_t weights_bf16_words(const Conv2dShape&);
 void lower_weights_bf16_sums(Lower&, const Conv2dShape&);

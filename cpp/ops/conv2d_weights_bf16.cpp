@@ -12,14 +12,19 @@ namespace thaw {
 namespace {
 
 constexpr int64_t kStep = 32;              // positions of a step
-constexpr int64_t kUnitPositions = 512;    // rows of x and dy of a product stay in the first-level cache
+constexpr int64_t kUnitPositions = 512;    // rows of x and dy of a product stay in the first-level cache,
+constexpr int64_t kSplitPositions = 256;   // in parts near it
 constexpr int64_t kTaskBytes = 1280 << 10;  // packed operands and sums: within a second-level cache
 constexpr int64_t kPartialBytes = 64 << 20;
 constexpr int64_t kTasks = 8;              // wanted, where there is enough to do
 
-// Measured cycles: packing of a step of one block of x or dy, which mostly waits for it to come from memory, a product of
-// 32 × 32 × 32, loading and storing its sums, a byte of partial sums.
-constexpr double kPackX = 700, kPackDy = 350, kProduct = 100, kSums = 200, kPartialByte = 0.25;
+/// Measured cycles: packing of a step of one block of x or dy, which mostly waits for it to come from memory, a product of
+/// 32 × 32 × 32.
+struct Costs {
+  double pack_x, pack_dy, product;
+};
+constexpr Costs kCosts = {700, 350, 100}, kSplitCosts = {1400, 900, 600};
+constexpr double kSums = 200, kPartialByte = 0.25;  // loading and storing a product's sums, a byte of partial sums
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -57,16 +62,19 @@ int64_t shared_border(const Conv2dCopyAxis& axis, int64_t extent, int64_t size, 
 class Cut {
  public:
   /// `by_picture`: each picture is a chunk, whatever the number of pictures and threads.
-  Cut(const Conv2dShape& c, bool narrow, bool by_picture, int threads)
-      : c_(c), grid_(forward_grid(c)), by_picture_(by_picture), threads_(threads), plan_(std::make_shared<Plan>()),
-        a_(plan_->args) {
-    a_.narrow = narrow;
+  Cut(const Conv2dShape& c, const std::string& form, bool by_picture, int threads)
+      : c_(c), grid_(forward_grid(c)), by_picture_(by_picture), split_(form == "split"), threads_(threads),
+        costs_(split_ ? kSplitCosts : kCosts), unit_positions_(split_ ? kSplitPositions : kUnitPositions),
+        plan_(std::make_shared<Plan>()), a_(plan_->args) {
+    a_.narrow = form == "narrow_bf16";
+    a_.parts = split_ ? kSplitParts : 1;
   }
 
   std::shared_ptr<Plan> make() {
     a_.pictures = c_.pictures();
-    a_.in_blocks = blocks_of(c_.in_channels(), kBlockBf16), a_.in_height = c_.x[2], a_.in_width = c_.x[3];
-    a_.out_blocks = blocks_of(c_.out_channels(), kBlockBf16);
+    const int64_t block = split_ ? kBlock : kBlockBf16;
+    a_.in_blocks = blocks_of(c_.in_channels(), block), a_.in_height = c_.x[2], a_.in_width = c_.x[3];
+    a_.out_blocks = blocks_of(c_.out_channels(), block);
     a_.out_height = c_.out_height, a_.out_width = c_.out_width;
     a_.kernel_taps = c_.kernel_taps();
     a_.taps = a_.narrow ? 1 : a_.kernel_taps;
@@ -103,11 +111,11 @@ class Cut {
   void choose_unit() {
     a_.unit_pictures = 1, a_.unit_rows = 1;
     double best = 1e300;
-    for (int64_t rows = 1; rows <= a_.out_height && (rows == 1 || positions(1, rows) <= kUnitPositions); ++rows) {
+    for (int64_t rows = 1; rows <= a_.out_height && (rows == 1 || positions(1, rows) <= unit_positions_); ++rows) {
       const double cost = static_cast<double>(divide_up(a_.out_height, rows)) * unit_cost(1, rows);
       if (cost < best) best = cost, a_.unit_rows = rows;
     }
-    for (int64_t g = 2; !by_picture_ && g <= a_.pictures && positions(g, a_.out_height) <= kUnitPositions; ++g) {
+    for (int64_t g = 2; !by_picture_ && g <= a_.pictures && positions(g, a_.out_height) <= unit_positions_; ++g) {
       const double units = static_cast<double>(divide_up(a_.pictures, g)) / static_cast<double>(a_.pictures);
       if (units * unit_cost(g, a_.out_height) >= best) continue;
       best = units * unit_cost(g, a_.out_height);
@@ -149,11 +157,12 @@ class Cut {
     const double blocks = static_cast<double>(k.blocks), panels = static_cast<double>(k.panels);
     const double taps = static_cast<double>(a_.taps), steps = static_cast<double>(a_.steps);
     const double sums = blocks * panels * taps * 4096.0;
-    const double bytes = blocks * 32.0 * static_cast<double>(a_.x_stride) + panels * steps * 2048.0 + sums;
+    const double operands = blocks * 32.0 * static_cast<double>(a_.x_stride) + panels * steps * 2048.0;
+    const double bytes = operands * static_cast<double>(a_.parts) + sums;
     if (bytes > kTaskBytes && (k.blocks > 1 || k.panels > 1)) return 1e300;
     const double tiles = static_cast<double>(divide_up(all_blocks, k.blocks) * divide_up(all_panels, k.panels));
-    const double unit = blocks * kPackX * static_cast<double>(a_.x_steps) + panels * kPackDy * steps +
-                        blocks * panels * taps * (kProduct * steps + kSums);
+    const double unit = blocks * costs_.pack_x * static_cast<double>(a_.x_steps) + panels * costs_.pack_dy * steps +
+                        blocks * panels * taps * (costs_.product * steps + kSums);
     const double partial = static_cast<double>(2 * k.chunks + 1) * sums;
     return tiles * (static_cast<double>(a_.units) * unit + (k.chunks > 1 ? kPartialByte * partial : 0));
   }
@@ -217,8 +226,10 @@ class Cut {
 
   const Conv2dShape& c_;
   const Grid grid_;
-  const bool by_picture_;
+  const bool by_picture_, split_;
   const int threads_;
+  const Costs costs_;
+  const int64_t unit_positions_;
   std::shared_ptr<Plan> plan_;
   Conv2dWeightsBf16& a_;
   int64_t row_reach_ = 0;
@@ -231,7 +242,7 @@ struct Buffers {
 auto fill_of(const std::shared_ptr<Plan>& plan, Buffers b) {
   return [=](Run& run) {
     Conv2dWeightsBf16 args = plan->args;
-    args.x = run.at(b.x), args.dy = static_cast<const uint16_t*>(run.at(b.dy));
+    args.x = run.at(b.x), args.dy = run.at(b.dy);
     args.partial = run.f32(b.partial), args.dweight = run.f32(b.dweight);
     return args;
   };
@@ -250,9 +261,9 @@ void launch_join(Lower& lower, const Conv2dWeightsBf16Kernels& kernels, const st
 
 }  // namespace
 
-void lower_weights_bf16(Lower& lower, const Conv2dShape& c, bool narrow) {
+void lower_weights_bf16(Lower& lower, const Conv2dShape& c, const std::string& form) {
   const Conv2dWeightsBf16Kernels& kernels = conv2d_weights_bf16_kernels(lower.isa());
-  const std::shared_ptr<Plan> plan = Cut(c, narrow, false, lower.threads()).make();
+  const std::shared_ptr<Plan> plan = Cut(c, form, false, lower.threads()).make();
   const Conv2dWeightsBf16& a = plan->args;
   const Buffer partial =
       a.parted ? lower.workspace(static_cast<size_t>(a.chunks * a.tile_count * a.tile_floats) * sizeof(float)) : kNone;
@@ -262,18 +273,18 @@ void lower_weights_bf16(Lower& lower, const Conv2dShape& c, bool narrow) {
 }
 
 int64_t weights_bf16_words(const Conv2dShape& c) {
-  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  const std::shared_ptr<Plan> plan = Cut(c, "bf16", true, 1).make();
   return plan->args.tile_count * plan->args.tile_floats;
 }
 
 void lower_weights_bf16_sums(Lower& lower, const Conv2dShape& c) {
-  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  const std::shared_ptr<Plan> plan = Cut(c, "bf16", true, 1).make();
   const Buffers buffers{lower.input(0), lower.input(1), lower.output(0), kNone};
   launch_sums(lower, conv2d_weights_bf16_kernels(lower.isa()), plan, buffers);
 }
 
 void lower_weights_bf16_join(Lower& lower, const Conv2dShape& c) {
-  const std::shared_ptr<Plan> plan = Cut(c, false, true, 1).make();
+  const std::shared_ptr<Plan> plan = Cut(c, "bf16", true, 1).make();
   const Buffers buffers{kNone, kNone, lower.input(0), lower.output(0)};
   launch_join(lower, conv2d_weights_bf16_kernels(lower.isa()), plan, buffers);
 }

@@ -94,6 +94,7 @@ struct Setup {
   bool again = false;      // whatever can be made again in the backward pass is
   int threads = 1;         // for which launches are cut
   bool joined = false;     // convolutions whose results are added become one node
+  Isa chosen = Isa::scalar;  // kernels are chosen as for this instruction set, if it is better, and run on `isa`
 };
 
 /// Runs the nodes of a program whose operands lie in `run.memory`.
@@ -178,7 +179,9 @@ inline Result run_graph(const std::vector<Operand>& operands, const Builder& bui
   }
   if (setup.fused) fuse(program);
   if (setup.again) recompute(program, 0);
+  program.isa = std::max(setup.isa, setup.chosen);
   select(program);
+  program.isa = setup.isa;
   for (ValueId id : sources) {
     if (id != kNone && setup.blocked && graph.values[id].shape.size() == 4 && graph.values[id].dtype == DType::f32) {
       graph.values[id].layout = setup.bf16 ? Layout::blocked_bf16 : Layout::blocked;

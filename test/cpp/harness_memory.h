@@ -13,8 +13,8 @@ namespace harness {
 
 using namespace thaw;
 
-/// The instruction sets that tests run: the processor's, or the GPU of THAW_CUDA_BINARY. What is said of AMX concerns bf16
-/// alone: all else it has from AVX-512.
+/// The instruction sets that tests run: the processor's, or the GPU of THAW_CUDA_BINARY. AMX is asked for where
+/// tiles may compute: in bf16.
 inline std::vector<Isa> isas(bool bf16 = true) {
   if (const char* binary = std::getenv("THAW_CUDA_BINARY")) {
     gpu::open(binary, THAW_VERSION);

@@ -205,7 +205,7 @@ void direct(const Conv2dBf16& args, int64_t task, void* memory) {
 
 }  // namespace
 
-extern const Conv2dBf16Kernels conv2d_bf16 = {direct, pack};
+extern const Conv2dBf16Kernels conv2d_bf16 = {direct, pack_tiles};
 
 }  // namespace THAW_ISA
 }  // namespace thaw

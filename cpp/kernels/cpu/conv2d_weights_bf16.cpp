@@ -3,6 +3,7 @@
 // tile's sums. Rows of x stay in the first cache while all panels of dy pass.
 #include "kernels/conv2d_weights_bf16.h"
 
+#include "kernels/cpu/micro/tile_split.h"
 #include "kernels/cpu/micro/tile_sums.h"
 #include "kernels/cpu/micro/transpose_bf16.h"
 #include "kernels/cpu/micro/weights_order.h"
@@ -20,9 +21,11 @@ struct Scratch {
   char* zeros;
   int64_t* x_table;   // bytes from a block's first line in a unit; -1: no pixel
   int64_t* dy_table;
-  char* x;            // [block][32 channels] rows of x_stride bytes
+  int64_t* step_table;  // bytes from a row's first position to those of a step
+  uint16_t* stage;      // [part][32 pixels][32 channels]
+  char* x;            // [part][block][32 channels] rows of x_stride bytes
   uint16_t* narrow;   // [channel] rows of positions, then one row of a picture
-  char* dy;           // [panel][step] pairs of tiles
+  char* dy;           // [panel][step][part] pairs of tiles
   float* sums;
 };
 
@@ -32,12 +35,15 @@ Scratch scratch_of(const Conv2dWeightsBf16& a, void* memory) {
   s.zeros = static_cast<char*>(memory);
   s.x_table = reinterpret_cast<int64_t*>(s.zeros + kLineBytes);
   s.dy_table = s.x_table + positions;
-  s.x = reinterpret_cast<char*>(s.dy_table + a.steps * kStep);
-  s.narrow = reinterpret_cast<uint16_t*>(s.x + a.most_blocks * 32 * a.x_stride);
+  s.step_table = s.dy_table + a.steps * kStep;
+  s.stage = reinterpret_cast<uint16_t*>(s.step_table + a.steps * 8);
+  s.x = reinterpret_cast<char*>(s.stage + a.parts * 1024);
+  s.narrow = reinterpret_cast<uint16_t*>(s.x + a.parts * a.most_blocks * 32 * a.x_stride);
   s.dy = reinterpret_cast<char*>(s.narrow);
   if (a.narrow) s.dy += (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2;
-  s.sums = reinterpret_cast<float*>(s.dy + a.most_panels * a.steps * 2 * kTileBytes);
+  s.sums = reinterpret_cast<float*>(s.dy + a.parts * a.most_panels * a.steps * 2 * kTileBytes);
   store(reinterpret_cast<float*>(s.zeros), zero());
+  for (int64_t k = 0; k < a.steps; ++k) s.step_table[k] = k * kLineBytes;
   return s;
 }
 
@@ -128,32 +134,65 @@ THAW_INLINE void locate(const int64_t* table, const char* base, const char* zero
 
 // ---- packing ----------------------------------------------------------------------------------------------------
 
+/// The lines of a step, in as many parts as are wanted.
+struct Lines {
+  const Conv2dWeightsBf16& a;
+  const int64_t* table;
+  const Scratch& s;
+  const char *low, *high;  // a block's first line in a unit; in parts: those of its two blocks of f32, or null
+
+  Lines(const Conv2dWeightsBf16& args, const int64_t* positions, const Scratch& scratch, const void* pictures, int64_t plane,
+        int64_t first, int64_t blocks, int64_t block)
+      : a(args), table(positions), s(scratch) {
+    const int64_t each = a.parts > 1 ? 2 : 1;
+    low = static_cast<const char*>(pictures) + (first + block * each) * plane;
+    high = a.parts > 1 && 2 * block + 1 < blocks ? low + plane : nullptr;
+  }
+
+  /// f(part, lines of its 32 pixels)
+  template <class F>
+  void step(int64_t k, const F& f) const {
+    Pixels pixels;
+    locate(table + k * kStep, low, s.zeros, pixels);
+    if (a.parts == 1) return f(0, pixels);
+    const int64_t up = high ? high - low : 0;
+    for (int64_t i = 0; i < kStep; ++i) {
+      const float* line = reinterpret_cast<const float*>(pixels.line[i]);
+      const bool both = up > 0 && pixels.line[i] != s.zeros;
+      store_parts(load(line), both ? load(reinterpret_cast<const float*>(pixels.line[i] + up)) : zero(),
+                  s.stage + i * kLineLanes, 1024);
+    }
+    for (int64_t p = 0; p < kSplitParts; ++p) {
+      THAW_FOR (i, kStep) pixels.line[i] = reinterpret_cast<const char*>(s.stage + p * 1024 + i * kLineLanes);
+      f(p, pixels);
+    }
+  }
+};
+
 void pack_x(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const Unit& u, const Scratch& s) {
   const int64_t plane = a.in_height * a.in_width * kLineBytes, first = a.panels[tile.panel].in_block + tile.block;
   fill_x_table(a, u, s.x_table);
   for (int64_t b = 0; b < tile.blocks; ++b) {
-    const char* base = static_cast<const char*>(a.x) + (u.picture * a.in_blocks + first + b) * plane;
+    const Lines lines(a, s.x_table, s, a.x, plane, u.picture * a.in_blocks, a.in_blocks, first + b);
     char* to = s.x + b * 32 * a.x_stride;
-    for (int64_t k = 0; k < u.x_steps; ++k) {
-      Pixels pixels;
-      locate(s.x_table + k * kStep, base, s.zeros, pixels);
-      transpose_lines(pixels.line, to + k * kLineBytes, a.x_stride);
-    }
+    for (int64_t k = 0; k < u.x_steps; ++k)
+      lines.step(k, [&](int64_t p, const Pixels& pixels) THAW_LAMBDA {
+        transpose_lines(pixels.line, to + p * a.most_blocks * 32 * a.x_stride + k * kLineBytes, a.x_stride);
+      });
   }
 }
 
 void pack_dy(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const Unit& u, const Scratch& s) {
   const int64_t plane = a.out_height * a.out_width * kLineBytes;
   fill_dy_table(a, u, s.dy_table);
-  for (int64_t p = 0; p < tile.panels; ++p) {
-    const int64_t block = u.picture * a.out_blocks + a.panels[tile.panel + p].out_block;
-    const char* base = reinterpret_cast<const char*>(a.dy) + block * plane;
-    char* to = s.dy + p * a.steps * 2 * kTileBytes;
-    for (int64_t k = 0; k < u.steps; ++k) {
-      Pixels pixels;
-      locate(s.dy_table + k * kStep, base, s.zeros, pixels);
-      pair_lines(pixels.line, to + k * 2 * kTileBytes);
-    }
+  for (int64_t i = 0; i < tile.panels; ++i) {
+    const int64_t block = a.panels[tile.panel + i].out_block;
+    const Lines lines(a, s.dy_table, s, a.dy, plane, u.picture * a.out_blocks, a.out_blocks, block);
+    char* to = s.dy + i * a.steps * a.parts * 2 * kTileBytes;
+    for (int64_t k = 0; k < u.steps; ++k)
+      lines.step(k, [&](int64_t p, const Pixels& pixels) THAW_LAMBDA {
+        pair_lines(pixels.line, to + (k * a.parts + p) * 2 * kTileBytes);
+      });
   }
 }
 
@@ -208,25 +247,40 @@ int64_t halves_of(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile) {
   return 2 * tile.blocks - (last && panel.tail <= 16 ? 1 : 0);
 }
 
+/// The product of some tiles of rows of x with a panel of dy, added to `sums`.
+THAW_INLINE void add_product(const Conv2dWeightsBf16& a, const Unit& u, const Scratch& s, const char* const* x,
+                             const char* dy, float* const* sums, int64_t count, bool first) {
+  if (a.parts > 1) {
+    SplitProduct t;
+    t.a[0] = x[0], t.a[1] = x[1], t.stride = a.x_stride, t.part = a.most_blocks * 32 * a.x_stride;
+    t.b = dy, t.offsets = s.step_table, t.steps = u.steps;
+    return split_add(t, sums, static_cast<int>(count), first);
+  }
+  TileSums t;
+  t.a[0] = x[0], t.a[1] = x[1], t.stride = a.x_stride;
+  t.b = dy, t.steps = u.steps, t.first = first;
+  t.sums[0] = sums[0], t.sums[1] = sums[1];
+  tile_add(t, static_cast<int>(count));
+}
+
 void multiply(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const Unit& u, const Scratch& s, bool first,
               float* sums) {
   constexpr int64_t group = 2;
   const int64_t rows = halves_of(a, tile) * a.taps, resident = 2 * a.taps;  // tiles of rows: [half block][tap]
-  TileSums t;
-  t.stride = a.x_stride, t.steps = u.steps, t.first = first;
   for (int64_t begin = 0; begin < rows; begin += resident) {
     const int64_t end = smaller(begin + resident, rows);
     for (int64_t p = 0; p < tile.panels; ++p) {
-      t.b = s.dy + p * a.steps * 2 * kTileBytes;
       float* panel = sums + p * tile.blocks * a.taps * 1024;
       for (int64_t row = begin; row < end; row += group) {
         const int64_t count = smaller(group, end - row);
+        const char* x[group] = {};
+        float* to[group] = {};
         for (int64_t i = 0; i < count; ++i) {
           const int64_t half = (row + i) / a.taps, tap = (row + i) % a.taps;
-          t.a[i] = s.x + half * 16 * a.x_stride + (a.narrow ? 0 : a.tap_offsets[tap] * 2);
-          t.sums[i] = panel + (half / 2 * a.taps + tap) * 1024 + half % 2 * 512;
+          x[i] = s.x + half * 16 * a.x_stride + (a.narrow ? 0 : a.tap_offsets[tap] * 2);
+          to[i] = panel + (half / 2 * a.taps + tap) * 1024 + half % 2 * 512;
         }
-        tile_add(t, static_cast<int>(count));
+        add_product(a, u, s, x, s.dy + p * a.steps * a.parts * 2 * kTileBytes, to, count, first);
       }
     }
   }

@@ -3,8 +3,7 @@
 // read along the rows of [K, C/groups, taps], rounded, sorted by tap, and then transposed (forward) or paired (transposed
 // weights) within registers.
 #include "kernels/conv2d.h"
-#include "kernels/cpu/micro/bf16.h"
-#include "kernels/cpu/micro/transpose_dwords.h"
+#include "kernels/cpu/micro/weight_tiles.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -13,17 +12,6 @@ namespace {
 constexpr int64_t kPackTaps = 16;  // taps staged at a time
 
 #if defined(THAW_ISA_avx512)
-
-// Two lines, element by element.
-THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t* low, uint16_t* high) {
-  const __m512i a = _mm512_load_si512(even), b = _mm512_load_si512(odd);
-  const __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(a));
-  const __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(a, 1));
-  const __m512i other = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(b));
-  const __m512i last = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(b, 1));
-  _mm512_store_si512(low, _mm512_or_si512(first, _mm512_slli_epi32(other, 16)));
-  _mm512_store_si512(high, _mm512_or_si512(second, _mm512_slli_epi32(last, 16)));
-}
 
 // How the weights of 32 columns, [column][tap], are sorted by tap: word k of a tap's line is word (tap + k * taps) % 32 of
 // line (tap + k * taps) / 32.
@@ -69,13 +57,6 @@ struct TapOrder {
   static bool fits(const Conv2dPack&) { return false; }
   void stage(const Conv2dPack&, const float*, int64_t, int64_t, uint16_t*) const {}
 };
-
-THAW_INLINE void store_pairs(const uint16_t* even, const uint16_t* odd, uint16_t* low, uint16_t* high) {
-  for (int i = 0; i < 16; ++i) {
-    low[2 * i] = even[i], low[2 * i + 1] = odd[i];
-    high[2 * i] = even[16 + i], high[2 * i + 1] = odd[16 + i];
-  }
-}
 
 #endif
 
@@ -138,7 +119,7 @@ void stage_block(const Conv2dPack& a, const TapOrder& order, const Conv2dPanel& 
   }
 }
 
-void pack(const Conv2dPack& a, int64_t task, void*) {
+void pack_tiles(const Conv2dPack& a, int64_t task, void*) {
   const Conv2dPanel& panel = a.panels[task];
   alignas(64) uint16_t stage[kPackTaps * 1024];
   const TapOrder order(a);
@@ -147,15 +128,7 @@ void pack(const Conv2dPack& a, int64_t task, void*) {
     for (int64_t tap = 0; tap < a.taps; tap += kPackTaps) {
       const int64_t taps = a.taps - tap < kPackTaps ? a.taps - tap : kPackTaps;
       stage_block(a, order, panel, b, tap, taps, stage);
-      for (int64_t t = 0; t < taps; ++t, to += 1024) {
-        const uint16_t* lines = stage + t * 1024;
-        if (a.transposed) {
-          for (int i = 0; i < 16; ++i) store_pairs(lines + i * 64, lines + i * 64 + 32, to + i * 32, to + 512 + i * 32);
-        } else {
-          transpose_dwords(lines, 64, to, 64);
-          transpose_dwords(lines + 512, 64, to + 512, 64);
-        }
-      }
+      for (int64_t t = 0; t < taps; ++t, to += 1024) store_tiles(stage + t * 1024, a.transposed, to);
     }
   }
 }

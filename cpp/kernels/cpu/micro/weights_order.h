@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kMostTaps = 16;
 
-/// Rows of sixteen columns, [tap][column][channel], taps an odd number of lines apart so that their rows lie in different sets of
-/// the first-level cache.
+/// Rows of sixteen columns, [tap][column][channel], taps an odd number of lines apart so that their rows lie in different
+/// sets of the first-level cache.
 constexpr int64_t kTapRows = 16 * 32 + 16;
 
 #if defined(THAW_ISA_avx512)

@@ -1,0 +1,63 @@
+// Lowering of convolutions of f32 pictures by products of bf16 parts (kernels/conv2d_split.h), and when they pay.
+#include "kernels/conv2d_split.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "ops/conv2d_pack.h"
+
+namespace thaw {
+
+namespace {
+
+constexpr int64_t kTileRows = 16;
+// Each pixel is taken apart for the products that it takes part in: channels of either side, and of a gradient by weights,
+// which takes both sides apart, products of a pixel for each of its channels.
+constexpr int64_t kLeastChannels = 64, kLeastProducts = 64;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t tile_rows(int64_t points) { return divide_up(points, divide_up(points, kTileRows)); }
+
+int64_t most_steps(const Conv2dPlan& plan) {
+  int64_t most = 0;
+  for (const Conv2dPanel& panel : plan.panels.panels) most = std::max<int64_t>(most, panel.in_blocks);
+  return most * plan.args.taps;
+}
+
+}  // namespace
+
+bool takes_split(Select& select, const Conv2dShape& c, bool by_weights) {
+  const auto declines = [&](const std::string& why) {
+    select.declined("split", why);
+    return false;
+  };
+  if (select.isa() != Isa::amx)
+    return declines("expected an instruction set with tiles, received " + std::string(isa_name(select.isa())));
+  if (c.groups != 1) return declines("expected one group, received " + std::to_string(c.groups));
+  if (std::min(c.in_channels(), c.out_channels()) < kLeastChannels)
+    return declines("expected at least " + std::to_string(kLeastChannels) + " channels on both sides, received " +
+                    std::to_string(c.in_channels()) + " and " + std::to_string(c.out_channels()));
+  const int64_t in = c.in_channels(), out = c.out_channels(), products = in * out * c.kernel_taps() / (in + out);
+  if (by_weights && products < kLeastProducts)
+    return declines("expected at least " + std::to_string(kLeastProducts) +
+                    " products for each channel of a pixel, received " + std::to_string(products));
+  return true;
+}
+
+void lower_split(Lower& lower, const GridProblem& problem, const GridOperands& o) {
+  const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, kSplitTiling, lower.threads());
+  const int64_t offset = problem.weights_offset, steps = most_steps(*plan);
+  // Blocks of pictures are of 16 channels, of weights of 32.
+  Conv2d& grid = plan->args;
+  grid.in_blocks = blocks_of(problem.channels.in), grid.out_blocks = blocks_of(problem.channels.out);
+  const int64_t points = grid.cols * grid.interleave;
+  const size_t scratch = plan->scratch + static_cast<size_t>(conv2d_split_scratch(points, steps));
+  lower.launch(conv2d_split_bf16_kernels(lower.isa()).direct, plan->tasks, scratch, [=](Run& run) {
+    Conv2dSplit args{plan->args, tile_rows(points), steps};
+    bind_operands(run, o, offset, args.grid);
+    return args;
+  });
+}
+
+}  // namespace thaw
