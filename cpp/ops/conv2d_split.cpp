@@ -14,6 +14,8 @@ constexpr int64_t kTileRows = 16;
 // Each pixel is taken apart for the products that it takes part in: channels of either side, and of a gradient by weights,
 // which takes both sides apart, products of a pixel for each of its channels.
 constexpr int64_t kLeastChannels = 64, kLeastProducts = 64;
+// Of a picture: with few of them, weights are what takes time, and in parts they have half as many bytes again.
+constexpr int64_t kLeastPixels = 16;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -38,6 +40,9 @@ bool takes_split(Select& select, const Conv2dShape& c, bool by_weights) {
   if (std::min(c.in_channels(), c.out_channels()) < kLeastChannels)
     return declines("expected at least " + std::to_string(kLeastChannels) + " channels on both sides, received " +
                     std::to_string(c.in_channels()) + " and " + std::to_string(c.out_channels()));
+  if (c.out_height * c.out_width < kLeastPixels)
+    return declines("expected at least " + std::to_string(kLeastPixels) + " pixels, received " +
+                    std::to_string(c.out_height) + "x" + std::to_string(c.out_width));
   const int64_t in = c.in_channels(), out = c.out_channels(), products = in * out * c.kernel_taps() / (in + out);
   if (by_weights && products < kLeastProducts)
     return declines("expected at least " + std::to_string(kLeastProducts) +
