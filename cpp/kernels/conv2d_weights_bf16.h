@@ -50,12 +50,19 @@ static inline constexpr int64_t conv2d_weights_bf16_positions(const Conv2dWeight
   return (all > a.x_steps * 32 ? all + 31 : a.x_steps * 32) / 32 * 32;
 }
 
+/// Numbers of a row of a narrow picture, rounded up; bytes of all its rows and positions.
+static inline constexpr int64_t conv2d_weights_bf16_row(const Conv2dWeightsBf16& a) { return (a.in_width + 63) / 32 * 32; }
+static inline constexpr int64_t conv2d_weights_bf16_narrow(const Conv2dWeightsBf16& a) {
+  if (!a.narrow) return 0;
+  return a.parts * (a.in_channels / a.kernel_taps * conv2d_weights_bf16_positions(a) + conv2d_weights_bf16_row(a)) * 2;
+}
+
 /// Bytes: a line of zeros, tables, the rows of x, those of narrow pictures (and one row of a picture), dy, the sums, a step
 /// in parts.
 static inline constexpr int64_t conv2d_weights_bf16_scratch(const Conv2dWeightsBf16& a) {
   const int64_t positions = conv2d_weights_bf16_positions(a);
-  const int64_t narrow = a.narrow ? (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2 : 0;
-  return 64 + (positions + a.steps * 40) * 8 + a.parts * (a.most_blocks * 32 * a.x_stride + 2048) + narrow +
+  return 64 + (positions + a.steps * 40) * 8 + a.parts * (a.most_blocks * 32 * a.x_stride + 2048) +
+         conv2d_weights_bf16_narrow(a) +
          a.parts * a.most_panels * a.steps * 2048 + (a.parted ? 0 : a.tile_floats * 4);
 }
 

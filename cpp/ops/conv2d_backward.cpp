@@ -64,7 +64,7 @@ void infer_weights(Infer& infer) {
 
 void layout_weights(const Graph&, const Node& node, Layouts& layouts) {
   layouts.inputs[1] = conv2d_layout(node);
-  layouts.inputs[0] = node.attrs.at("kernel").as_string() == "narrow_bf16" ? Layout::plain : layouts.inputs[1];
+  layouts.inputs[0] = node.attrs.at("kernel").as_string().starts_with("narrow") ? Layout::plain : layouts.inputs[1];
 }
 
 constexpr int64_t kTileChannels = 128;     // of x and dy in one tile of a pointwise kernel
@@ -229,6 +229,7 @@ void select_weights(Select& select) {
   // Pictures lie as the forward convolution reads them; a GPU's gradients are made from lines of few channels too.
   const std::string form = conv2d_form(select, c, select.isa() == Isa::cuda);
   if (form != "direct") return select.choose(form);
+  if (select.isa() == Isa::amx && fits_narrow(c)) return select.choose("narrow_split");
   select.choose(takes_winograd_weights(select, c) ? "winograd" : takes_split(select, c, true) ? "split" : form);
 }
 

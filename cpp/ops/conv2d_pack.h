@@ -75,7 +75,7 @@ bool takes_split(Select&, const Conv2dShape&, bool by_weights);
 void lower_split(Lower&, const GridProblem&, const GridOperands&);
 
 // ops/conv2d_weights_bf16.cpp
-/// `form`: "bf16", "narrow_bf16" (x of up to four channels in plain layout) or "split" (pictures in f32).
+/// `form`: "bf16", or "split" where pictures are in f32; "narrow_…": x of up to four channels in plain layout.
 void lower_weights_bf16(Lower&, const Conv2dShape&, const std::string& form);
 /// Its two launches apart, with a picture's sums in so many words.
 int64_t weights_bf16_words(const Conv2dShape&);

@@ -63,10 +63,10 @@ class Cut {
  public:
   /// `by_picture`: each picture is a chunk, whatever the number of pictures and threads.
   Cut(const Conv2dShape& c, const std::string& form, bool by_picture, int threads)
-      : c_(c), grid_(forward_grid(c)), by_picture_(by_picture), split_(form == "split"), threads_(threads),
-        costs_(split_ ? kSplitCosts : kCosts), unit_positions_(split_ ? kSplitPositions : kUnitPositions),
+      : c_(c), grid_(forward_grid(c)), by_picture_(by_picture), split_(form.ends_with("split")), threads_(threads),
+        costs_(split_ ? kSplitCosts : kCosts), unit_positions_(form == "split" ? kSplitPositions : kUnitPositions),
         plan_(std::make_shared<Plan>()), a_(plan_->args) {
-    a_.narrow = form == "narrow_bf16";
+    a_.narrow = form.starts_with("narrow");
     a_.parts = split_ ? kSplitParts : 1;
   }
 

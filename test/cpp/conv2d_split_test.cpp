@@ -67,6 +67,36 @@ void chosen() {
   verify_split({2, 64, 12, 10, 200, 5, 5, {3, 2}, {2, 2, 2, 2}});
 }
 
+/// Gradients by weights of plain pictures of few channels, which have no other form in parts.
+void verify_weights(const Conv& c) {
+  const std::vector<double> x = noise(count(c.x()), 1), dy = noise(count(c.y()), 2), none(static_cast<size_t>(c.k));
+  const std::vector<double> weight(static_cast<size_t>(count(c.weight())));
+  const std::vector<double> want = reference(c, x, weight, none, dy).dweight;
+  const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+    return graph.nodes[graph.append("conv2d_backward_weights", "node", ids, c.attrs().set("weight_shape", c.weight()))]
+        .outputs[0];
+  };
+  std::vector<double> first;
+  for (const Isa isa : harness::isas())
+    for (const int threads : {1, 2, 3}) {
+      harness::Setup setup = with_tiles(isa, false);
+      setup.threads = threads, setup.backwards = threads == 2;
+      const std::vector<double> got = harness::run_graph({{c.x(), x}, {c.y(), dy}}, build, setup).output;
+      if (first.empty()) first = got;
+      CHECK(got == first);
+    }
+  harness::expect_close(first, want, 1e-6, "split by weights " + c.text());
+  CHECK(distance(first, want) < 3e-7);
+}
+
+void few_channels() {
+  verify_weights({2, 3, 37, 37, 20, 7, 7, {2, 2}, {3, 3, 3, 3}});
+  verify_weights({1, 3, 47, 39, 70, 11, 11, {4, 4}, {2, 2, 2, 2}});
+  verify_weights({3, 1, 9, 9, 8, 3, 3, {1, 1}, {1, 1, 1, 1}});
+  verify_weights({2, 4, 30, 33, 40, 3, 3, {3, 3}, {0, 0, 1, 1}, {2, 1}});
+  verify_weights({5, 2, 6, 7, 33, 1, 1});
+}
+
 /// A picture alone, and the same picture last in a batch.
 void same_bits_in_any_batch() {
   Conv c{11, 72, 7, 7, 64, 1, 1};
@@ -149,6 +179,7 @@ void many() {
 
 int main() {
   chosen();
+  few_channels();
   same_bits_in_any_batch();
   fused();
   extremes();

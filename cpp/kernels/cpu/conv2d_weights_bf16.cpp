@@ -24,7 +24,7 @@ struct Scratch {
   int64_t* step_table;  // bytes from a row's first position to those of a step
   uint16_t* stage;      // [part][32 pixels][32 channels]
   char* x;            // [part][block][32 channels] rows of x_stride bytes
-  uint16_t* narrow;   // [channel] rows of positions, then one row of a picture
+  uint16_t* narrow;   // [part][channel] rows of positions, then [part] one row of a picture
   char* dy;           // [panel][step][part] pairs of tiles
   float* sums;
 };
@@ -40,7 +40,7 @@ Scratch scratch_of(const Conv2dWeightsBf16& a, void* memory) {
   s.x = reinterpret_cast<char*>(s.stage + a.parts * 1024);
   s.narrow = reinterpret_cast<uint16_t*>(s.x + a.parts * a.most_blocks * 32 * a.x_stride);
   s.dy = reinterpret_cast<char*>(s.narrow);
-  if (a.narrow) s.dy += (a.in_channels / a.kernel_taps * positions + (a.in_width + 63) / 32 * 32) * 2;
+  s.dy += conv2d_weights_bf16_narrow(a);
   s.sums = reinterpret_cast<float*>(s.dy + a.parts * a.most_panels * a.steps * 2 * kTileBytes);
   store(reinterpret_cast<float*>(s.zeros), zero());
   for (int64_t k = 0; k < a.steps; ++k) s.step_table[k] = k * kLineBytes;
@@ -201,38 +201,53 @@ THAW_INLINE void copy_every(const uint16_t* from, uint16_t* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = from[i * Step];
 }
 
+/// A row of a plain picture, rounded, and in parts what that leaves.
+THAW_INLINE void round_row(const Conv2dWeightsBf16& a, const float* x, uint16_t* row, int64_t part) {
+  for (int64_t i = 0; i < a.in_width; i += kLanes) {
+    V16 left = load_n(x + i, smaller(kLanes, a.in_width - i));
+    for (int64_t p = 0; p < a.parts; ++p) {
+      uint16_t* to = row + p * part + i;
+      store_bf16(to, left);
+      if (p + 1 < a.parts) left = sub(left, load_bf16(to));
+    }
+  }
+}
+
+THAW_INLINE void copy_phase(const PhaseRow& r, const uint16_t* row, uint16_t* to) {
+  const int64_t count = r.end - r.first;
+  if (r.step == 1) copy_every<1>(row + r.at, to, count);
+  else if (r.step == 2) copy_every<2>(row + r.at, to, count);
+  else for (int64_t i = 0; i < count; ++i) to[i] = row[r.at + i * r.step];
+}
+
 // Rows of positions of plain pictures.
 void pack_planes(const Conv2dWeightsBf16& a, const Unit& u, uint16_t* planes) {
   const int64_t positions = conv2d_weights_bf16_positions(a), channels = a.in_channels / a.kernel_taps;
-  uint16_t* row = planes + channels * positions;
-  for (int64_t c = 0; c < channels; ++c, planes += positions) {
-    for (int64_t i = 0; i < positions; i += 32) store(reinterpret_cast<float*>(planes + i), zero());
+  const int64_t part = channels * positions, width = conv2d_weights_bf16_row(a);
+  uint16_t* row = planes + a.parts * part;
+  for (int64_t i = 0; i < a.parts * part; i += 32) store(reinterpret_cast<float*>(planes + i), zero());
+  for (int64_t c = 0; c < channels; ++c, planes += positions)
     for_phase_rows(a, u, [&](const PhaseRow& r) {
-      const float* x = static_cast<const float*>(a.x) +
-                       (((u.picture + r.picture) * channels + c) * a.in_height + r.y) * a.in_width;
-      for (int64_t i = 0; i < a.in_width; i += kLanes)
-        store_bf16(row + i, load_n(x + i, smaller(kLanes, a.in_width - i)));
-      uint16_t* to = planes + r.position + r.first;
-      const int64_t count = r.end - r.first;
-      if (r.step == 1) copy_every<1>(row + r.at, to, count);
-      else if (r.step == 2) copy_every<2>(row + r.at, to, count);
-      else for (int64_t i = 0; i < count; ++i) to[i] = row[r.at + i * r.step];
+      round_row(a, static_cast<const float*>(a.x) +
+                       (((u.picture + r.picture) * channels + c) * a.in_height + r.y) * a.in_width, row, width);
+      for (int64_t p = 0; p < a.parts; ++p)
+        copy_phase(r, row + p * width, planes + p * part + r.position + r.first);
     });
-  }
 }
 
 // A row for each channel and tap of the tile.
 void pack_narrow(const Conv2dWeightsBf16& a, const Conv2dWeightsTile& tile, const Unit& u, const Scratch& s) {
   pack_planes(a, u, s.narrow);
-  const int64_t positions = conv2d_weights_bf16_positions(a);
-  for (int64_t i = 0; i < tile.blocks * 32; ++i) {
-    const int64_t pair = tile.block * 32 + i;
-    float* to = reinterpret_cast<float*>(s.x + i * a.x_stride);
+  const int64_t positions = conv2d_weights_bf16_positions(a), part = a.in_channels / a.kernel_taps * positions;
+  for (int64_t i = 0; i < a.parts * tile.blocks * 32; ++i) {
+    const int64_t p = i / (tile.blocks * 32), pair = tile.block * 32 + i % (tile.blocks * 32);
+    float* to = reinterpret_cast<float*>(s.x + (p * a.most_blocks * 32 + i % (tile.blocks * 32)) * a.x_stride);
     if (pair >= a.in_channels) {
       for (int64_t k = 0; k < u.steps; ++k) store(to + k * kLanes, zero());
       continue;
     }
-    const uint16_t* from = s.narrow + pair / a.kernel_taps * positions + a.tap_offsets[pair % a.kernel_taps];
+    const uint16_t* from =
+        s.narrow + p * part + pair / a.kernel_taps * positions + a.tap_offsets[pair % a.kernel_taps];
     for (int64_t k = 0; k < u.steps; ++k)
       store(to + k * kLanes, loadu(reinterpret_cast<const float*>(from + k * kStep)));
   }
