@@ -7,30 +7,13 @@
 // Grids, bands and panels are those of kernels/conv2d.h with blocks of 32 channels and panels of 32 outputs; pictures lie in
 // f32, [N][C/16][H][W][16], and bands are always copied, each line of 32 channels into one line of each part.
 // Packed weights of a panel: [in_block][tap][part][2 × 16 outputs][16 pairs of channels][16 outputs][2], bf16.
-#include "kernels/conv2d.h"
+#include "kernels/conv2d_bf16.h"
 
 namespace thaw {
 
 constexpr int kSplitParts = 3;
 
-struct Conv2dSplit {
-  Conv2d grid;  // distances count four bytes; in_blocks and out_blocks are those of the pictures, of 16 channels
-  int64_t tile_rows;  // grid points of a tile, 1…16
-  int64_t steps;      // most steps that a panel takes: input blocks × taps
-};
-
-struct Conv2dSplitKernels {
-  /// Tasks: band_tasks * ceil(panel_count / chunk_panels). Scratch: the bands and conv2d_split_scratch.
-  void (*direct)(const Conv2dSplit&, int64_t task, void* scratch);
-  /// Tasks: panel_count.
-  void (*pack)(const Conv2dPack&, int64_t task, void* scratch);
-};
-
-/// Bytes beside the copied bands: bias, sums of two products, tables.
-static inline constexpr int64_t conv2d_split_scratch(int64_t row_points, int64_t steps) {
-  return 64 * 4 + 2 * 32 * 32 * 4 + 16 * row_points + 16 * steps;
-}
-
-THAW_BF16_KERNELS(Conv2dSplitKernels, conv2d_split_bf16)
+/// As conv2d_bf16, of grids whose in_blocks and out_blocks are those of the pictures, of 16 channels.
+THAW_BF16_KERNELS(Conv2dBf16Kernels, conv2d_split_bf16)
 
 }  // namespace thaw

@@ -10,22 +10,11 @@ namespace thaw {
 
 namespace {
 
-constexpr int64_t kTileRows = 16;
 // Each pixel is taken apart for the products that it takes part in: channels of either side, and of a gradient by weights,
 // which takes both sides apart, products of a pixel for each of its channels.
 constexpr int64_t kLeastChannels = 64, kLeastProducts = 64;
 // Of a picture: with few of them, weights are what takes time, and in parts they have half as many bytes again.
 constexpr int64_t kLeastPixels = 16;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-int64_t tile_rows(int64_t points) { return divide_up(points, divide_up(points, kTileRows)); }
-
-int64_t most_steps(const Conv2dPlan& plan) {
-  int64_t most = 0;
-  for (const Conv2dPanel& panel : plan.panels.panels) most = std::max<int64_t>(most, panel.in_blocks);
-  return most * plan.args.taps;
-}
 
 }  // namespace
 
@@ -52,14 +41,11 @@ bool takes_split(Select& select, const Conv2dShape& c, bool by_weights) {
 
 void lower_split(Lower& lower, const GridProblem& problem, const GridOperands& o) {
   const std::shared_ptr<Conv2dPlan> plan = plan_grid(problem, kSplitTiling, lower.threads());
-  const int64_t offset = problem.weights_offset, steps = most_steps(*plan);
+  const int64_t offset = problem.weights_offset;
   // Blocks of pictures are of 16 channels, of weights of 32.
-  Conv2d& grid = plan->args;
-  grid.in_blocks = blocks_of(problem.channels.in), grid.out_blocks = blocks_of(problem.channels.out);
-  const int64_t points = grid.cols * grid.interleave;
-  const size_t scratch = plan->scratch + static_cast<size_t>(conv2d_split_scratch(points, steps));
-  lower.launch(conv2d_split_bf16_kernels(lower.isa()).direct, plan->tasks, scratch, [=](Run& run) {
-    Conv2dSplit args{plan->args, tile_rows(points), steps};
+  plan->args.in_blocks = blocks_of(problem.channels.in), plan->args.out_blocks = blocks_of(problem.channels.out);
+  lower.launch(conv2d_split_bf16_kernels(lower.isa()).direct, plan->tasks, bf16_scratch(*plan), [=](Run& run) {
+    Conv2dBf16 args = bf16_args(*plan);
     bind_operands(run, o, offset, args.grid);
     return args;
   });

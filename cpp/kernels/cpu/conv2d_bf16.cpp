@@ -4,9 +4,9 @@
 // second-level cache.
 #include "kernels/conv2d_bf16.h"
 
-#include "kernels/cpu/micro/conv2d_band.h"
 #include "kernels/cpu/micro/conv2d_finish.h"
 #include "kernels/cpu/micro/conv2d_pack_bf16.h"
+#include "kernels/cpu/micro/conv2d_steps.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -21,12 +21,6 @@ struct Scratch {
 THAW_INLINE Scratch scratch_after(void* memory) {
   float* bias = static_cast<float*>(memory);
   return {bias, bias + 64, reinterpret_cast<int64_t*>(bias + 64 + 2 * 32 * 32)};
-}
-
-// Bytes from a grid point to what step k reads.
-void fill_steps(const Conv2d& a, const int64_t* taps, int64_t x_block, int64_t steps, int64_t* table) {
-  for (int64_t k = 0; k < steps; ++k)
-    table[k] = (k / a.taps * x_block + taps[k % a.taps]) * static_cast<int64_t>(sizeof(float));
 }
 
 /// The weights of the next panel, which the products of this one bring nearer: in small maps they come from far away for
@@ -138,13 +132,6 @@ void sweep_band(const Sweep& s, const Band& band, const float* shortcut, int64_t
                          (plane + row * a.out_row) * kLanes, width, pair);
   }
   compute<kShortcut>(s, pair);
-}
-
-void load_bias(const Conv2d& a, const Conv2dPanel& panel, float* bias) {
-  for (int64_t v = 0; v < 2; ++v) {
-    const int64_t channel = panel.out_block * kLineLanes + v * kLanes, left = a.out_channels - channel;
-    store(bias + v * kLanes, left > 0 ? load_bias_line(a, channel, smaller(kLanes, left)) : zero());
-  }
 }
 
 int64_t panel_steps(const Conv2d& a, int64_t panel) { return a.panels[panel].in_blocks * a.taps; }

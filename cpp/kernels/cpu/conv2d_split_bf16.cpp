@@ -4,7 +4,7 @@
 #include "kernels/conv2d_split.h"
 
 #include "kernels/cpu/micro/activate.h"
-#include "kernels/cpu/micro/conv2d_band.h"
+#include "kernels/cpu/micro/conv2d_steps.h"
 #include "kernels/cpu/micro/tile_split.h"
 #include "kernels/cpu/micro/weight_tiles.h"
 
@@ -87,7 +87,7 @@ struct SplitFinish {
 };
 
 struct Sweep {
-  const Conv2dSplit& a;
+  const Conv2dBf16& a;
   const Conv2dPanel& panel;
   const int64_t* offsets;  // of a row's points in y
 };
@@ -153,20 +153,7 @@ void sweep_band(const Sweep& s, const Band& band, int64_t first_block, const int
   compute(s, pair);
 }
 
-void load_bias(const Conv2d& a, const Conv2dPanel& panel, float* bias) {
-  for (int64_t v = 0; v < 2; ++v) {
-    const int64_t channel = panel.out_block * kLineLanes + v * kLanes, left = a.out_channels - channel;
-    store(bias + v * kLanes, left > 0 && a.bias ? load_n(a.bias + channel, smaller(kLanes, left)) : zero());
-  }
-}
-
-// Bytes from a grid point to what step k reads of the first part.
-void fill_steps(const Conv2d& a, const int64_t* taps, int64_t x_block, int64_t steps, int64_t* table) {
-  for (int64_t k = 0; k < steps; ++k)
-    table[k] = (k / a.taps * x_block + taps[k % a.taps]) * static_cast<int64_t>(sizeof(float));
-}
-
-void direct(const Conv2dSplit& args, int64_t task, void* memory) {
+void direct(const Conv2dBf16& args, int64_t task, void* memory) {
   const Conv2d& a = args.grid;
   const int64_t panel = task / a.band_tasks * a.chunk_panels,
                 panel_end = smaller(panel + a.chunk_panels, a.panel_count);
@@ -239,7 +226,7 @@ void pack(const Conv2dPack& a, int64_t task, void*) {
 
 }  // namespace
 
-extern const Conv2dSplitKernels conv2d_split_bf16 = {direct, pack};
+extern const Conv2dBf16Kernels conv2d_split_bf16 = {direct, pack};
 
 }  // namespace THAW_ISA
 }  // namespace thaw
