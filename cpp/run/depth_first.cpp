@@ -18,18 +18,14 @@ bool fits(const Program& program, size_t n, int64_t pictures) {
 }
 
 /// The cheapest way to give every node of a run of fitting nodes a group size, by dynamic programming over the sizes. In
-/// training a stretch is of one picture, or all pictures go through each node together, as ever: what lies between two
-/// nodes mostly stays for the backward pass, and larger groups would only leave the cache earlier.
+/// training one of them is the whole batch: then nodes run one after the other, as ever.
 class Chooser {
  public:
   Chooser(const Program& program, int64_t pictures, int threads) : program_(program), pictures_(pictures) {
-    if (!program.without_rows.empty()) {
-      sizes_ = {1, pictures};
-      return;
-    }
     const int64_t most = (pictures + threads - 1) / threads;
     for (int64_t g = 1; g < most; g *= 2) sizes_.push_back(g);
     sizes_.push_back(most);
+    if (!program.without_rows.empty() && most < pictures) sizes_.push_back(pictures);
   }
 
   void choose(size_t first, size_t last, std::vector<Stretch>& stretches) const {
@@ -52,7 +48,8 @@ class Chooser {
       if (!found.empty() && found.back().group == sizes_[s]) found.back().first = first + i;
       else found.push_back({first + i, first + i + 1, sizes_[s]});
     }
-    if (!program_.without_rows.empty()) std::erase_if(found, [&](const Stretch& s) { return s.group == pictures_; });
+    const bool training = !program_.without_rows.empty();
+    std::erase_if(found, [&](const Stretch& stretch) { return training && stretch.group == pictures_; });
     stretches.insert(stretches.end(), found.rbegin(), found.rend());
   }
 
