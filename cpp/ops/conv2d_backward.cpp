@@ -202,8 +202,6 @@ void lower_weights(Lower& lower) {
 
 // ---- parts: each picture's sums apart (compile/by_picture.cpp) ----------------------------------------------------
 
-bool is_bf16(const Json& attrs) { return attrs.at("kernel").as_string() == "bf16"; }
-
 Conv2dShape part_shape(const Json& attrs, const Shape& x) {
   return conv2d_shape(attrs, x, attrs.at("weight_shape").as_ints());
 }
@@ -211,7 +209,7 @@ Conv2dShape part_shape(const Json& attrs, const Shape& x) {
 void infer_sums(Infer& infer) {
   infer.expect_f32(0, 4);
   const Conv2dShape c = checked_shape(infer, infer.shape(0), infer.attrs().at("weight_shape").as_ints());
-  infer.output(DType::f32, {c.pictures(), is_bf16(infer.attrs()) ? weights_bf16_words(c) : 0});
+  infer.output(DType::f32, {c.pictures(), weights_bf16_words(c)});
 }
 
 void lower_sums(Lower& lower) { lower_weights_bf16_sums(lower, part_shape(lower.attrs(), lower.in(0).shape)); }
