@@ -6,7 +6,6 @@
 // are operands 3 to 5 and whose result is what is added.
 #include <memory>
 
-#include "kernels/conv2d_winograd.h"
 #include "ops/conv2d_winograd.h"
 #include "ops/product.h"
 
@@ -32,7 +31,8 @@ void infer(Infer& infer) {
 bool writes_part(const Graph&, const Node& node, int operand) {
   const std::string& kernel = node.attrs.at("kernel").as_string();
   const bool residual = node.inputs.size() > 3 && node.inputs[3] != kNone;
-  return operand == kResult && !residual && (kernel == "direct" || kernel == "split" || kernel == "winograd" || kernel == "bf16");
+  const bool writes = kernel == "direct" || kernel.ends_with("split") || kernel == "winograd" || kernel == "bf16";
+  return operand == kResult && !residual && writes;
 }
 
 Json geometry(const Json& attrs) {
@@ -68,7 +68,7 @@ RowWindow rows(const Node& node) {
   return {.size = (kernel - 1) * dilation + 1,
           .stride = attrs.get("stride", std::vector<int64_t>{one, one})[0],
           .top = attrs.get("padding", std::vector<int64_t>{0, 0, 0, 0})[0],
-          .multiple = attrs.at("kernel").as_string() == "winograd" ? kWinogradTile : one,
+          .multiple = attrs.at("kernel").as_string().starts_with("winograd") ? kWinogradTile : one,
           .has_padding = true};
 }
 
@@ -173,6 +173,7 @@ void lower_grid(Lower& lower, const GridProblem& problem, const GridOperands& op
   else if (is_depthwise(form)) lower_depthwise(lower, problem, operands);
   else if (form == "narrow") lower_narrow(lower, problem, operands);
   else if (form == "winograd") lower_winograd(lower, problem, operands);
+  else if (form == "winograd_split") lower_winograd_split(lower, problem, operands);
   else if (form == "split") lower_split(lower, problem, operands);
   else lower_direct(lower, problem, operands);
 }

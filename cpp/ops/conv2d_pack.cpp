@@ -163,8 +163,10 @@ static std::string packed_form(Select& select, const Conv2dShape& c, bool backwa
   const std::string form = conv2d_form(select, c, backward);
   if (form != "direct") return form;
   if (!backward && takes_narrow(select, c)) return "narrow";
-  if (takes_winograd(select, c, backward)) return "winograd";
-  return takes_split(select, c, false) ? "split" : form;
+  const bool split = takes_split(select, c, false);
+  if (takes_winograd(select, c, backward))
+    return split && pays_winograd_split(select, c, backward) ? "winograd_split" : "winograd";
+  return split ? "split" : form;
 }
 
 void select_packed(Select& select, bool backward) {
@@ -173,10 +175,12 @@ void select_packed(Select& select, bool backward) {
   const Shape x = backward ? node.attrs.at("input_shape").as_ints() : select.graph().values[node.inputs[0]].shape;
   const Conv2dShape c = conv2d_shape(node.attrs, x, weight);
   const std::string form = packed_form(select, c, backward);
-  const bool packed_direct = form == "narrow" || (form == "winograd" && !winograd_prepares(weight));
+  const bool packed_direct =
+      form == "narrow" || form == "winograd_split" || (form == "winograd" && !winograd_prepares(weight));
   const std::string pack = packed_direct ? "direct" : form;
   Json attrs = Json::object().set("form", pack).set("groups", c.groups);
-  if (pack == "direct" || pack == "winograd") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
+  if (form == "winograd_split") attrs.set("vectors", kBlockBf16 / kBlock);
+  else if (pack == "direct" || pack == "winograd") attrs.set("vectors", conv2d_kernels(select.isa()).panel_vectors);
   if (backward) {
     attrs.set("backward", true);
     for (const char* name : {"stride", "padding", "dilation"})

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <memory>
 
-#include "kernels/conv2d_winograd.h"
-
 namespace thaw {
 
 namespace {
@@ -36,14 +34,15 @@ struct WinogradPlan {
 class Cut {
  public:
   Cut(const GridProblem& problem, const WinogradKernels& kernels, bool weigh, bool trained, int threads)
-      : p_(problem), kernels_(kernels), tasks_(threads > 1 ? kTasksOfThread * threads : 1),
-        plan_(std::make_shared<WinogradPlan>()) {
-    plan_->args.weigh = weigh;
-    plan_->args.chain_blocks = trained ? kTrainedSumBlocks : kSumBlocks;
-  }
+      : p_(problem), kernels_(kernels), weigh_(weigh), trained_(trained),
+        tasks_(threads > 1 ? kTasksOfThread * threads : 1), plan_(std::make_shared<WinogradPlan>()) {}
 
   std::shared_ptr<WinogradPlan> make() {
-    set_shapes();
+    plan_->args = winograd_shapes(p_);
+    plan_->args.weigh = weigh_;
+    plan_->args.chain_blocks = trained_ ? kTrainedSumBlocks : kSumBlocks;
+    plan_->args.sum_blocks = kSumBlocks;
+    plan_->args.panel_count = divide_up(plan_->args.out_blocks, kernels_.panel_vectors);
     choose_groups();
     choose_panels();
     const Winograd& a = plan_->args;
@@ -56,19 +55,6 @@ class Cut {
   }
 
  private:
-  void set_shapes() {
-    Winograd& a = plan_->args;
-    a.in_channels = p_.channels.in, a.in_blocks = blocks_of(p_.channels.in);
-    a.in_height = p_.in_height, a.in_width = p_.in_width;
-    a.out_channels = p_.channels.out, a.out_blocks = blocks_of(p_.channels.out);
-    a.out_height = p_.out_height, a.out_width = p_.out_width;
-    a.pad_top = -p_.grid.y.taps.front().offset, a.pad_left = -p_.grid.x.taps.front().offset;
-    a.tile_rows = divide_up(a.out_height, kWinogradTile), a.tile_cols = divide_up(a.out_width, kWinogradTile);
-    a.tiles = p_.pictures * a.tile_rows * a.tile_cols;
-    a.panel_count = divide_up(a.out_blocks, kernels_.panel_vectors);
-    a.sum_blocks = kSumBlocks;
-  }
-
   // Whole steps of the kernel, and no group much smaller than the others.
   void choose_groups() {
     Winograd& a = plan_->args;
@@ -90,6 +76,7 @@ class Cut {
 
   const GridProblem& p_;
   const WinogradKernels& kernels_;
+  bool weigh_, trained_;
   int64_t tasks_;
   std::shared_ptr<WinogradPlan> plan_;
 };
@@ -143,6 +130,24 @@ bool takes_winograd(Select& select, const Conv2dShape& c, bool backward) {
   return why.empty();
 }
 
+Winograd winograd_shapes(const GridProblem& p) {
+  Winograd a{};
+  a.in_channels = p.channels.in, a.in_blocks = blocks_of(p.channels.in);
+  a.in_height = p.in_height, a.in_width = p.in_width;
+  a.out_channels = p.channels.out, a.out_blocks = blocks_of(p.channels.out);
+  a.out_height = p.out_height, a.out_width = p.out_width;
+  a.pad_top = -p.grid.y.taps.front().offset, a.pad_left = -p.grid.x.taps.front().offset;
+  a.tile_rows = divide_up(a.out_height, kWinogradTile), a.tile_cols = divide_up(a.out_width, kWinogradTile);
+  a.tiles = p.pictures * a.tile_rows * a.tile_cols;
+  return a;
+}
+
+void bind_winograd(const Run& run, const GridOperands& o, Winograd& a) {
+  a.x = run.f32(o.x), a.weights = run.f32(o.weights), a.bias = run.f32(o.bias);
+  a.residual = run.f32(o.residual), a.gate = run.f32(o.gate), a.y = run.f32(o.y), a.y_gap = o.y_gap;
+  a.activation = o.activation, a.alpha = o.alpha;
+}
+
 void lower_winograd_pack(Lower& lower, const Conv2dShape& c) {
   const WinogradKernels& kernels = winograd_kernels(lower.isa());
   const Buffer weight = lower.input(0), packed = lower.output(0);
@@ -165,9 +170,8 @@ void lower_winograd(Lower& lower, const GridProblem& problem, const GridOperands
                              sizeof(float));
   const auto fill = [=](Run& run) {
     Winograd args = plan->args;
-    args.x = run.f32(o.x), args.weights = run.f32(o.weights), args.bias = run.f32(o.bias);
-    args.residual = run.f32(o.residual), args.gate = run.f32(o.gate), args.y = run.f32(o.y), args.v = run.f32(inputs);
-    args.activation = o.activation, args.alpha = o.alpha, args.y_gap = o.y_gap;
+    bind_winograd(run, o, args);
+    args.v = run.f32(inputs);
     return args;
   };
   if (plan->shared) lower.launch(kernels.transform, a.groups * a.in_blocks, 0, fill);

@@ -28,7 +28,7 @@ double work_of(const Json& attrs, const std::string& kernel, const Value& output
   const double pixels = static_cast<double>(output.shape[2] * output.shape[3]);
   const double products = static_cast<double>(count(weight)) * pixels;
   if (!kernel.ends_with("bf16") || isa != Isa::amx || kernel.starts_with("depthwise"))
-    return products / (kernel == "winograd" ? 10 : 4);
+    return products / (kernel.starts_with("winograd") ? 10 : 4);
   // Few channels fill a step of 32 numbers with zeros.
   if (kernel.starts_with("narrow"))
     return static_cast<double>(weight[0] * weight[2] * ((weight[3] + 7) / 8) * 32) * pixels / 20;

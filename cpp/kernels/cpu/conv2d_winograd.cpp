@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/micro/conv2d_tile.h"
 #include "kernels/cpu/micro/filters.h"
-#include "kernels/cpu/micro/winograd.h"
+#include "kernels/cpu/micro/winograd_outputs.h"
 
 namespace thaw {
 namespace THAW_ISA {
@@ -57,68 +57,6 @@ void multiply_part(const Winograd& a, const Part& p) {
       conv2d_tiles[p.vectors - 1][tiles - 1](t);
     }
   }
-}
-
-// Aᵀ on six numbers.
-THAW_INLINE void finish_line(const float* from, int64_t step, V16 (&to)[4]) {
-  const V16 m1 = load(from + step), m2 = load(from + 2 * step), m3 = load(from + 3 * step), m4 = load(from + 4 * step);
-  const V16 sum_a = add(m1, m2), difference_a = sub(m1, m2), sum_b = add(m3, m4), difference_b = sub(m3, m4);
-  to[0] = add(load(from), add(sum_a, sum_b));
-  to[1] = fma(broadcast(kB), difference_b, mul(broadcast(kA), difference_a));
-  to[2] = fma(broadcast(kB2), sum_b, mul(broadcast(kA2), sum_a));
-  to[3] = fma(broadcast(kB2 * kB), difference_b,
-              fma(broadcast(kA2 * kA), difference_a, load(from + 5 * step)));
-}
-
-// One block of one tile, at most 4×4 pixels of it, rows `pitch` floats apart.
-struct TileOutput {
-  float* y;
-  const float *residual, *gate;  // like y, or null
-  int64_t pitch, rows, cols;
-};
-
-THAW_NOINLINE void finish_tile(const Winograd& a, const float* m, int64_t step, V16 bias, const TileOutput& out) {
-  alignas(64) float lines[kWinogradTile * kWinogradPatch * kLanes];
-  V16 four[4];
-  for (int64_t i = 0; i < kWinogradPatch; ++i) {
-    finish_line(m + i * kWinogradPatch * step, step, four);
-    THAW_FOR (j, 4) store(lines + (j * kWinogradPatch + i) * kLanes, four[j]);
-  }
-  const bool relu = a.activation == Activation::relu;
-  for (int64_t j = 0; j < out.cols; ++j) {
-    finish_line(lines + j * kWinogradPatch * kLanes, kLanes, four);
-    THAW_FOR (i, 4) {
-      if (i >= out.rows) break;
-      const int64_t at = i * out.pitch + j * kLanes;
-      V16 value = add(four[i], bias);
-      if (out.residual) value = add(value, load(out.residual + at));
-      if (out.gate) value = select(less(zero(), load(out.gate + at)), value, zero());
-      store(out.y + at, relu ? maximum(zero(), value) : value);
-    }
-  }
-  if (relu || a.activation == Activation::none) return;
-  static const int64_t offsets[4] = {0, kLanes, 2 * kLanes, 3 * kLanes};
-  for (int64_t i = 0; i < out.rows; ++i)
-    activate_pixels(out.y + i * out.pitch, offsets, out.cols, a.activation, a.alpha);
-}
-
-// G on three numbers: the values of their polynomial at the points, each over the product of its distances to the
-// other points.
-THAW_INLINE void weigh_line(V16 g0, V16 g1, V16 g2, float* to, int64_t step) {
-  constexpr double a = kA, b = kB;
-  constexpr double scale_a = 1 / (2 * a * a * (a * a - b * b)), scale_b = 1 / (2 * b * b * (b * b - a * a));
-  constexpr float at_zero = static_cast<float>(1 / (a * a * b * b));
-  constexpr float a0 = static_cast<float>(scale_a), a1 = static_cast<float>(scale_a * a),
-                  a2 = static_cast<float>(scale_a * a * a), b0 = static_cast<float>(scale_b),
-                  b1 = static_cast<float>(scale_b * b), b2 = static_cast<float>(scale_b * b * b);
-  const V16 even_a = fma(broadcast(a2), g2, mul(broadcast(a0), g0)), odd_a = mul(broadcast(a1), g1);
-  const V16 even_b = fma(broadcast(b2), g2, mul(broadcast(b0), g0)), odd_b = mul(broadcast(b1), g1);
-  store(to, mul(broadcast(at_zero), g0));
-  store(to + step, add(even_a, odd_a));
-  store(to + 2 * step, sub(even_a, odd_a));
-  store(to + 3 * step, add(even_b, odd_b));
-  store(to + 4 * step, sub(even_b, odd_b));
-  store(to + 5 * step, g2);
 }
 
 // 16 filters: taps `from_step` floats apart to 36 lines `step` floats apart.
@@ -176,26 +114,6 @@ void multiply_blocks(const Winograd& a, const Sweep& s, int64_t block, int64_t b
   }
 }
 
-// One of the panel's output blocks.
-void finish_block(const Winograd& a, const Sweep& s, int64_t vector) {
-  const int64_t block = s.block + vector, channel = block * kLanes;
-  const V16 bias = a.bias ? load_n(a.bias + channel, smaller(kLanes, a.out_channels - channel)) : zero();
-  for (int64_t i = 0; i < s.tiles; ++i) {
-    const TilePlace place = place_of(a.tile_rows, a.tile_cols, s.first + i);
-    const int64_t row = place.row * kWinogradTile, col = place.col * kWinogradTile;
-    const int64_t plane = place.picture * (a.out_blocks + a.y_gap) + block;
-    const int64_t pixel = (plane * a.out_height + row) * a.out_width + col;
-    const TileOutput out{a.y + pixel * kLanes,
-                         a.residual ? a.residual + pixel * kLanes : nullptr,
-                         a.gate ? a.gate + pixel * kLanes : nullptr,
-                         a.out_width * kLanes,
-                         smaller(kWinogradTile, a.out_height - row),
-                         smaller(kWinogradTile, a.out_width - col)};
-    finish_tile(a, s.m + (vector * a.group_tiles + i) * kLanes, (kPanelVectors * a.group_tiles + 1) * kLanes, bias,
-                out);
-  }
-}
-
 void multiply(const Winograd& a, int64_t task, void* scratch) {
   const int64_t group = task % a.groups, chunk = task / a.groups;
   const int64_t v_floats = winograd_floats(a.in_blocks * a.group_tiles);
@@ -212,7 +130,9 @@ void multiply(const Winograd& a, int64_t task, void* scratch) {
     s.vectors = smaller(kPanelVectors, a.out_blocks - s.block);
     for (int64_t b = 0; b < a.in_blocks; b += a.sum_blocks)
       multiply_blocks(a, s, b, smaller(a.sum_blocks, a.in_blocks - b));
-    for (int64_t v = 0; v < s.vectors; ++v) finish_block(a, s, v);
+    for (int64_t v = 0; v < s.vectors; ++v)
+      finish_block(a, {s.m + v * a.group_tiles * kLanes, kLanes, (kPanelVectors * a.group_tiles + 1) * kLanes, s.first,
+                       s.tiles, s.block + v});
   }
 }
 

@@ -13,19 +13,26 @@ constexpr float kA2 = kA * kA, kB2 = kB * kB;
 
 THAW_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Bᵀ on six numbers `step` floats apart.
-THAW_INLINE void transform_line(const float* from, int64_t step, float* to, int64_t to_step) {
-  const V16 d0 = load(from), d1 = load(from + step), d2 = load(from + 2 * step), d3 = load(from + 3 * step),
-            d4 = load(from + 4 * step), d5 = load(from + 5 * step);
+// Bᵀ on six numbers.
+THAW_INLINE void transform_numbers(const V16 (&d)[kWinogradPatch], V16 (&to)[kWinogradPatch]) {
   const V16 a = broadcast(kA), b = broadcast(kB), a2 = broadcast(kA2), b2 = broadcast(kB2);
   const V16 sum = broadcast(kA2 + kB2), product = broadcast(kA2 * kB2);
-  const V16 even_a = fnma(b2, d2, d4), odd_a = fnma(b2, d1, d3), even_b = fnma(a2, d2, d4), odd_b = fnma(a2, d1, d3);
-  store(to, fma(product, d0, fnma(sum, d2, d4)));
-  store(to + to_step, fma(a, odd_a, even_a));
-  store(to + 2 * to_step, fnma(a, odd_a, even_a));
-  store(to + 3 * to_step, fma(b, odd_b, even_b));
-  store(to + 4 * to_step, fnma(b, odd_b, even_b));
-  store(to + 5 * to_step, fma(product, d1, fnma(sum, d3, d5)));
+  const V16 even_a = fnma(b2, d[2], d[4]), odd_a = fnma(b2, d[1], d[3]);
+  const V16 even_b = fnma(a2, d[2], d[4]), odd_b = fnma(a2, d[1], d[3]);
+  to[0] = fma(product, d[0], fnma(sum, d[2], d[4]));
+  to[1] = fma(a, odd_a, even_a);
+  to[2] = fnma(a, odd_a, even_a);
+  to[3] = fma(b, odd_b, even_b);
+  to[4] = fnma(b, odd_b, even_b);
+  to[5] = fma(product, d[1], fnma(sum, d[3], d[5]));
+}
+
+// The same on numbers `step` floats apart.
+THAW_INLINE void transform_line(const float* from, int64_t step, float* to, int64_t to_step) {
+  V16 d[kWinogradPatch], result[kWinogradPatch];
+  THAW_FOR (i, kWinogradPatch) d[i] = load(from + i * step);
+  transform_numbers(d, result);
+  THAW_FOR (i, kWinogradPatch) store(to + i * to_step, result[i]);
 }
 
 // One block of one tile: 6×6 pixels, rows `pitch` floats apart, to 36 lines `step` floats apart.
@@ -38,7 +45,7 @@ THAW_NOINLINE void transform_tile(const float* x, int64_t pitch, float* v, int64
 }
 
 // The pixels of a tile that reaches beyond the picture, zeros beyond.
-THAW_NOINLINE void copy_patch(const float* plane, int64_t height, int64_t width, int64_t y, int64_t x, float* patch) {
+THAW_INLINE void copy_patch(const float* plane, int64_t height, int64_t width, int64_t y, int64_t x, float* patch) {
   for (int64_t i = 0; i < kWinogradPatch; ++i)
     for (int64_t j = 0; j < kWinogradPatch; ++j) {
       const int64_t row = y + i, col = x + j;
@@ -66,7 +73,7 @@ struct TileInputs {
 };
 
 // One block of the tiles [first, first + count) → v [36][tile][16], parts `step` floats apart.
-void transform_tiles(const TileInputs& a, int64_t first, int64_t count, int64_t block, float* v, int64_t step) {
+THAW_INLINE void transform_tiles(const TileInputs& a, int64_t first, int64_t count, int64_t block, float* v, int64_t step) {
   alignas(64) float patch[kWinogradProducts * kLanes];
   for (int64_t i = 0; i < count; ++i) {
     const TilePlace place = place_of(a.tile_rows, a.tile_cols, first + i);

@@ -1,0 +1,135 @@
+// Winograd's convolutions by products of bf16 parts, forward and by data: against loops in double, beside the same in f32,
+// with borders, partial tiles, channel tails and several groups; and the bits depend neither on the batch, nor on threads, nor
+// on the order of tasks, nor on the width of vectors.
+#include "conv2d_reference.h"
+
+using namespace conv2d_reference;
+
+namespace {
+
+const std::vector<int64_t> kOne = {1, 1, 1, 1};
+
+harness::Setup with_tiles(Isa isa) {
+  harness::Setup setup{isa, true};
+  setup.chosen = Isa::amx;
+  return setup;
+}
+
+std::string kernel_of(const Conv& c, Isa isa, Mode mode = Mode::gradients) {
+  Program program;
+  program.isa = isa;
+  program.mode = mode;
+  std::vector<ValueId> ids;
+  for (const Shape& shape : {c.x(), c.weight()}) {
+    Value value;
+    value.name = std::to_string(ids.size());
+    value.shape = shape;
+    value.role = ids.empty() ? Role::input : Role::parameter;
+    value.trainable = !ids.empty();
+    ids.push_back(program.graph.add_value(value));
+  }
+  conv2d(c)(program.graph, ids);
+  select(program);
+  return program.graph.nodes.back().attrs.at("kernel").as_string();
+}
+
+double distance(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < want.size(); ++i)
+    difference += (got[i] - want[i]) * (got[i] - want[i]), norm += want[i] * want[i];
+  return std::sqrt(difference / norm);
+}
+
+void verify_parts(const Conv& c) {
+  CHECK(kernel_of(c, Isa::amx) == "winograd_split" && kernel_of(c, Isa::avx512) == "winograd");
+  const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
+  const std::vector<double> x = noise(count(c.x()), 1), w = noise(count(c.weight()), 2), bias = noise(c.k, 3);
+  const Expected want = reference(c, x, w, bias, noise(count(c.y()), 77));
+  const harness::Result whole = harness::run_graph(operands, conv2d(c), {Isa::scalar, true});
+  std::vector<double> first, first_dx;
+  for (const Isa isa : harness::isas()) {
+    const std::string where = std::string("winograd_split ") + isa_name(isa) + " " + c.text();
+    for (const int threads : {1, 2, 5}) {
+      harness::Setup setup = with_tiles(isa);
+      setup.threads = threads, setup.backwards = threads == 2;
+      const harness::Result got = harness::run_graph(operands, conv2d(c), setup);
+      // The scalar transforms round products and sums apart.
+      if (first.empty() || (threads == 1 && isa == Isa::avx2)) first = got.output, first_dx = got.gradients[0];
+      CHECK(got.output == first && got.gradients[0] == first_dx);
+      if (threads > 1) continue;
+      harness::expect_close(got.output, want.y, 5e-6, where);
+      harness::expect_close(got.gradients[0], want.dx, 5e-6, where + " dx");
+      CHECK(distance(got.output, want.y) < 1.1 * distance(whole.output, want.y));
+      CHECK(distance(got.gradients[0], want.dx) < 1.1 * distance(whole.gradients[0], want.dx));
+    }
+  }
+}
+
+void shapes() {
+  verify_parts({2, 64, 8, 8, 64, 3, 3, {1, 1}, kOne});
+  verify_parts({3, 70, 9, 12, 90, 3, 3, {1, 1}, {2, 0, 1, 2}, {1, 1}, 1, false});  // blocks and panels not full
+  verify_parts({1, 64, 13, 11, 100, 3, 3});
+  verify_parts({1, 64, 7, 9, 65, 3, 3, {1, 1}, {4, 3, 2, 5}});                    // tiles of padding alone
+  verify_parts({1, 170, 8, 7, 64, 3, 3, {1, 1}, kOne});                           // weights in two runs of blocks
+  verify_parts({5, 64, 25, 24, 64, 3, 3, {1, 1}, kOne});                          // several groups
+}
+
+void choice() {
+  for (const Conv& c : {Conv{2, 64, 4, 4, 64, 3, 3, {1, 1}, kOne}, Conv{2, 48, 8, 8, 64, 3, 3, {1, 1}, kOne}})
+    CHECK(kernel_of(c, Isa::amx) != "winograd_split");
+  CHECK(kernel_of({2, 64, 4, 4, 64, 3, 3, {1, 1}, kOne}, Isa::amx) == "winograd");
+  CHECK(kernel_of({2, 64, 8, 8, 64, 3, 3, {1, 1}, kOne}, Isa::amx, Mode::run) == "winograd");
+  CHECK(kernel_of({2, 64, 9, 9, 64, 3, 3, {2, 2}, kOne}, Isa::amx) == "split");
+}
+
+/// A picture alone, and the same picture in a batch.
+void same_bits_in_any_batch(Conv c, int64_t batch) {
+  const int64_t each = c.c * c.h * c.w, out = c.k * c.oh() * c.ow();
+  const std::vector<double> x = noise(each * batch, 1);
+  for (const Isa isa : harness::isas()) {
+    c.n = batch;
+    const auto all = harness::run_graph({{c.x(), x}, {c.weight()}, {{c.k}}}, conv2d(c), with_tiles(isa)).output;
+    c.n = 1;
+    for (const int64_t place : {int64_t{0}, batch / 2, batch - 1}) {
+      const std::vector<double> picture(x.begin() + place * each, x.begin() + (place + 1) * each);
+      const auto alone = harness::run_graph({{c.x(), picture}, {c.weight()}, {{c.k}}}, conv2d(c), with_tiles(isa)).output;
+      CHECK(std::equal(alone.begin(), alone.end(), all.begin() + place * out));
+    }
+  }
+}
+
+/// Residual and activation behind it, and the gate and the sum of a gradient by data before it.
+void fused() {
+  const Conv a{2, 64, 7, 9, 64, 3, 3, {1, 1}, kOne};
+  const std::vector<harness::Operand> operands = {{a.x()}, {a.weight()}, {a.weight()}, {a.x()}};
+  for (const char* kind : {"relu", "leaky_relu", "silu"}) {
+    const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+      const auto append = [&](const char* op, std::vector<ValueId> in, const Json& attrs) {
+        const std::string name = op + std::to_string(graph.nodes.size());
+        return graph.nodes[graph.append(op, name, std::move(in), attrs)].outputs[0];
+      };
+      const ValueId first = append("relu", {append("conv2d", {ids[0], ids[1]}, a.attrs())}, Json::object());
+      const ValueId sum = append("add", {append("conv2d", {first, ids[2]}, a.attrs()), ids[3]}, Json::object());
+      return append("add", {append(kind, {sum}, Json::object().set("alpha", 0.1)), first}, Json::object());
+    };
+    harness::Setup apart = with_tiles(best_isa()), together = apart;
+    together.fused = true;
+    const harness::Result want = harness::run_graph(operands, build, apart);
+    const harness::Result got = harness::run_graph(operands, build, together);
+    const std::string where = std::string("winograd_split with ") + kind;
+    harness::expect_close(got.output, want.output, 2e-6, where);
+    for (size_t i = 0; i < operands.size(); ++i)
+      harness::expect_close(got.gradients[i], want.gradients[i], 4e-6, where + " gradient " + std::to_string(i));
+  }
+}
+
+}  // namespace
+
+int main() {
+  shapes();
+  choice();
+  same_bits_in_any_batch({1, 80, 13, 14, 70, 3, 3, {1, 1}, kOne}, 9);
+  same_bits_in_any_batch({1, 64, 7, 7, 64, 3, 3, {1, 1}, kOne}, 40);
+  fused();
+  return check::result();
+}
