@@ -85,7 +85,9 @@ export interface RunRequest {
   epoch?: number;
   samples?: number[];
   lossScale?: number;
+  /** From where the cut's values come: rows of a cache, or the plan of the frozen part, which runs first. */
   cacheRead?: { cache: number; keys: string[] };
+  frozen?: number;
   cacheWrite?: { cache: number; keys: string[] };
   /** Ticket of this batch, where the run before took it along. */
   staged?: number;

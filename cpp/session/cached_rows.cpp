@@ -41,12 +41,20 @@ void widen(char* row, size_t count) {
 
 }  // namespace
 
-std::vector<Memory> read_cache(Session& session, const Plan& plan, const Json& request) {
+void make_room(const Session& session, const Plan& plan, std::vector<Memory>& values) {
+  const std::vector<ValueId>& cut = plan.program().cut;
+  values.resize(cut.size());
+  for (size_t c = 0; c < cut.size(); ++c) {
+    const size_t bytes = physical_bytes(plan.value(cut[c]));
+    if (values[c].empty() || values[c].size() != bytes) values[c] = Memory(bytes, session.account);
+  }
+}
+
+void read_cache(Session& session, const Plan& plan, const Json& request, std::vector<Memory>& values) {
   FeatureCache& cache = session.cache(request.at("cache").as_int());
   const std::vector<std::string> keys = request.at("keys").as_strings();
   const std::vector<ValueId>& cut = plan.program().cut;
-  std::vector<Memory> values;
-  for (ValueId v : cut) values.emplace_back(physical_bytes(plan.value(v)), session.account);
+  make_room(session, plan, values);
   std::string missing;
   for (size_t row = 0; row < keys.size(); ++row) {
     Pieces places;
@@ -65,7 +73,6 @@ std::vector<Memory> read_cache(Session& session, const Plan& plan, const Json& r
       }
   }
   if (!missing.empty()) fail_expected("ERR_CACHE_MISS", "every row in the cache", "cacheRead", "none for rows " + missing);
-  return values;
 }
 
 int64_t write_cache(Session& session, const Plan& plan, const Json& request) {

@@ -53,8 +53,7 @@ Reply infer_shapes(const Json& json) {
   return reply;
 }
 
-Plan& find_plan(Session& session, const Json& json) {
-  const int64_t id = json.at("plan").as_int();
+Plan& find_plan(Session& session, int64_t id) {
   const auto it = session.plans.find(id);
   if (it == session.plans.end()) fail_expected("ERR_PLAN", "a plan of this session", "plan", std::to_string(id));
   return *it->second;
@@ -85,10 +84,39 @@ std::vector<Binding> bind_inputs(const Plan& plan, const Json& json, const Buffe
   return bindings;
 }
 
-/// The rows of the cut that a request asks a cache for, by value.
-std::vector<Memory> cached_rows(Session& session, const Plan& plan, const Json& json) {
-  const Json* read = json.find("cacheRead");
-  return read ? read_cache(session, plan, *read) : std::vector<Memory>();
+// By all threads: most of the time is the system's, who clears the new pages.
+void copy(void* to, const void* from, size_t bytes, int threads) {
+  constexpr size_t kPart = size_t{1} << 20;
+  Pool::shared().parallel(static_cast<int64_t>((bytes + kPart - 1) / kPart), 0, [=](int64_t part, void*) {
+    const size_t at = static_cast<size_t>(part) * kPart;
+    std::memcpy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, std::min(kPart, bytes - at));
+  }, threads);
+}
+
+void copy_result(const Plan& plan, ValueId v, void* to, int threads) {
+  const size_t bytes = physical_bytes(plan.value(v));
+  if (plan.on_gpu()) plan.read(v, to, bytes);
+  else copy(to, plan.result(v), bytes, threads);
+}
+
+const std::vector<Memory> kNoCut;
+
+/// The values of the plan's cut, where the request says from where: rows of a cache, or what the plan `frozen` makes of the
+/// inputs. They lie outside of the memory that plans share.
+const std::vector<Memory>& bring_cut(Session& session, const Plan& plan, const Json& json, const Buffers& buffers,
+                                     JobContext& context) {
+  if (const Json* rows = json.find("cacheRead")) {
+    read_cache(session, plan, *rows, session.cut);
+    return session.cut;
+  }
+  const Json* frozen = json.find("frozen");
+  if (!frozen) return kNoCut;
+  Plan& below = find_plan(session, frozen->as_int());
+  below.run(session.store, bind_inputs(below, json, buffers, 0, kNoCut), {}, context);
+  make_room(session, plan, session.cut);
+  for (size_t c = 0; c < session.cut.size(); ++c)
+    copy_result(below, below.program().graph.outputs.at(c), session.cut[c].data(), context.threads);
+  return session.cut;
 }
 
 /// What `next` says of the batch after this one. The run of that batch does without it where it cannot be brought, and says
@@ -96,7 +124,8 @@ std::vector<Memory> cached_rows(Session& session, const Plan& plan, const Json& 
 void stage_next(Session& session, Plan& plan, const Json& json, const Buffers& buffers, int threads) {
   const Json& next = json.at("next");
   try {
-    const std::vector<Memory> cached = cached_rows(session, plan, next);
+    std::vector<Memory> cached;
+    if (const Json* rows = next.find("cacheRead")) read_cache(session, plan, *rows, cached);
     const std::vector<Binding> inputs = bind_inputs(plan, next, buffers, input_names(json).size(), cached);
     plan.stage(next.at("ticket").as_int(), inputs, session.account, threads);
   } catch (const Error&) {
@@ -120,23 +149,13 @@ void check_losses(const std::vector<double>& losses) {
       fail_expected("ERR_LOSS_NOT_FINITE", "a finite number", "the loss", std::isnan(loss) ? "NaN" : "infinity");
 }
 
-// By all threads: most of the time is the system's, who clears the new pages.
-void copy(void* to, const void* from, size_t bytes, int threads) {
-  constexpr size_t kPart = size_t{1} << 20;
-  Pool::shared().parallel(static_cast<int64_t>((bytes + kPart - 1) / kPart), 0, [=](int64_t part, void*) {
-    const size_t at = static_cast<size_t>(part) * kPart;
-    std::memcpy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, std::min(kPart, bytes - at));
-  }, threads);
-}
-
 void reply_value(Reply& reply, Json& list, const Plan& plan, ValueId v, const std::string& name, int threads) {
   const Value& value = plan.value(v);
   Json row = Json::object();
   row.set("name", name).set("dtype", dtype_name(value.dtype)).set("shape", value.shape);
   list.push(std::move(row));
   Memory memory(physical_bytes(value));
-  if (plan.on_gpu()) plan.read(v, memory.data(), physical_bytes(value));
-  else copy(memory.data(), plan.result(v), physical_bytes(value), threads);
+  copy_result(plan, v, memory.data(), threads);
   reply.buffers.emplace_back(std::move(memory));
 }
 
@@ -170,12 +189,12 @@ Reply command_compile(Session& session, const Json& json, Buffers&, JobContext&)
 }
 
 Reply command_run(Session& session, const Json& json, Buffers& buffers, JobContext& context) {
-  Plan& plan = find_plan(session, json);
+  Plan& plan = find_plan(session, json.at("plan").as_int());
   Plan::Options options = read_options(json);
   if (json.find("next")) options.meanwhile = [&] { stage_next(session, plan, json, buffers, context.threads); };
   const bool staged = plan.staged(options.staged);
-  const std::vector<Memory> cached = staged ? std::vector<Memory>() : cached_rows(session, plan, json);
-  plan.run(session.store, bind_inputs(plan, json, buffers, 0, cached), options, context);
+  const std::vector<Memory>& cut = staged ? kNoCut : bring_cut(session, plan, json, buffers, context);
+  plan.run(session.store, bind_inputs(plan, json, buffers, 0, cut), options, context);
 
   Reply reply;
   if (staged) reply.json.set("staged", true);
@@ -200,6 +219,7 @@ Reply command_run(Session& session, const Json& json, Buffers& buffers, JobConte
 
 Reply command_release(Session& session, const Json& json, Buffers&, JobContext&) {
   session.plans.erase(json.at("plan").as_int());
+  session.cut.clear();
   return {};
 }
 

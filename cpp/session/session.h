@@ -52,6 +52,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::map<int64_t, std::shared_ptr<Plan>> plans;
   std::shared_ptr<PreparedCache> prepared;
   std::map<int64_t, FeatureCache> caches;
+  std::vector<Memory> cut;  // values of a cut on their way to what lies above it
   int device = kHost;  // where its plans run
   GpuOptimizer gpu_optimizer{account};
   int64_t next_id = 1;  // for plans and caches

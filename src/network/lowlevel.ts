@@ -74,29 +74,21 @@ export async function step(net: Network, batch: Record<string, Tensor>, options:
   const shapes = Object.fromEntries(Object.entries(batch).map(([name, { shape }]) => [name, shape]));
   const plan = await net.compile('step', shapes, common);
   const computed = plan.cut.some(({ name }) => batch[name] === undefined);
-  const cut = computed ? await embed(net, batch, common) : {};
   const update: Update = options.update ?? { optimizer: 'sgd', learningRate: 0.01 };
   const { reply, buffers } = await net.execute(
     'step',
-    { ...batch, ...cut },
+    batch,
     { ...random(options), update },
-    {
-      ...common,
-      shapes,
-    },
+    { ...common, shapes, ...(computed && { frozen: belowLosses(net.graph, shapes) }) },
   );
   const { outputs } = received(reply, buffers);
   return { ...losses(graph, reply), outputs };
 }
 
-type Common = { graph: GraphDescription; signal: AbortSignal | undefined };
-
-/** The cut's values; targets and other inputs of the losses are not needed for them. */
-async function embed(net: Network, batch: Record<string, Tensor>, options: Common): Promise<Record<string, Tensor>> {
-  const names = new Set(net.graph.inputs.map(({ name }) => name));
-  const inputs = Object.fromEntries(Object.entries(batch).filter(([name]) => names.has(name)));
-  const { reply, buffers } = await net.execute('embed', inputs, {}, options);
-  return received(reply, buffers).outputs;
+/** What the frozen part may read: targets and other inputs of the losses are not needed for it. */
+function belowLosses(graph: GraphDescription, shapes: Record<string, number[]>): Record<string, number[]> {
+  const names = new Set(graph.inputs.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(shapes).filter(([name]) => names.has(name)));
 }
 
 /** Inputs that values depend on, by graph: looked up at every call. */

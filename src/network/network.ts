@@ -342,9 +342,12 @@ export class Network {
   ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
     const shapes =
       options.shapes ?? Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
-    let plan = await this.compile(mode, shapes, options);
-    while (plan.released) plan = await this.compile(mode, shapes, options);
-    return this.#plans.run(plan, inputs, request, options);
+    const { signal, next } = options;
+    for (;;) {
+      const frozen = options.frozen && (await this.compile('embed', options.frozen, options));
+      const plan = await this.compile(mode, shapes, options);
+      if (!plan.released && !frozen?.released) return this.#plans.run(plan, inputs, request, { signal, next, frozen });
+    }
   }
 
   /**

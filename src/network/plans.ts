@@ -33,6 +33,13 @@ export interface PlanRequest {
   signal?: AbortSignal | undefined;
 }
 
+interface RunOptions {
+  signal?: AbortSignal | undefined;
+  next?: NextBatch | undefined;
+  /** The plan of the frozen part, where that runs first. */
+  frozen?: Plan | undefined;
+}
+
 interface Entry {
   version: string;
   plan: Promise<Plan>;
@@ -70,17 +77,20 @@ export class PlanCache {
   }
 
   /**
-   * Runs a plan. Inputs are checked here; those that the plan does not read are left out.
+   * Runs a plan, after that of the frozen part where one is given. Inputs are checked here; those that are not read are left
+   * out.
    * @throws ERR_INPUT, ERR_SHAPE, ERR_DTYPE
    */
   async run(
     plan: Plan,
     inputs: Record<string, Tensor>,
     request: { cacheRead?: CachedRows },
-    { signal, next }: { signal?: AbortSignal | undefined; next?: NextBatch | undefined } = {},
+    { signal, next, frozen }: RunOptions = {},
   ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
-    const given = plan.inputs.filter(({ name }) => inputs[name] !== undefined);
-    const missing = plan.inputs.find(({ name }) => inputs[name] === undefined);
+    const computed = new Set(frozen?.outputs.map(({ name }) => name));
+    const read = [...(frozen?.inputs ?? []), ...plan.inputs.filter(({ name }) => !computed.has(name))];
+    const given = read.filter(({ name }) => inputs[name] !== undefined);
+    const missing = read.find(({ name }) => inputs[name] === undefined);
     if (missing && !request.cacheRead) {
       throw expected('ERR_INPUT', `a tensor [${missing.shape.join(', ')}]`, `input '${missing.name}'`, undefined);
     }
@@ -90,6 +100,7 @@ export class PlanCache {
     const command = {
       ...request,
       plan: plan.id,
+      ...(frozen && { frozen: frozen.id }),
       inputs: [...arrays.keys()],
       ...(staged !== undefined && { staged }),
       ...(announced && { next: announced.next }),

@@ -118,6 +118,8 @@ export interface CompileOptions {
 export interface ExecuteOptions extends CompileOptions {
   /** Shapes of the graph's inputs, where they are not those of the tensors given. */
   shapes?: Record<string, number[]>;
+  /** Shapes that the frozen part is compiled for: it runs first, and gives the cut's values. */
+  frozen?: Record<string, number[]>;
   /** The batch that will be run after this one: a GPU gets it while it computes. Its data must not change until then. */
   next?: NextBatch | undefined;
 }

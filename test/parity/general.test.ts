@@ -188,10 +188,21 @@ describe.each(Object.keys(GRAPHS))('%s', (name) => {
           // A rate of zero commits the states and leaves the weights alone.
           update: { optimizer: 'sgd', learningRate: 0, momentum: 0, weightDecay: 0 },
         };
+        // Both in one run: the same bits.
+        const given = graph.inputs.map((input) => input.name);
+        const joined = await session.submit(
+          'run',
+          { plan: plan.plan, frozen: embed.plan, inputs: given, discardOutputs: true, gradients: true },
+          given.map((n) => values.get(n)!),
+        );
         const result = await session.submit(
           'run',
           request,
           names.map((n) => values.get(n)!),
+        );
+        expect(joined.reply.losses).toEqual(result.reply.losses);
+        expect(joined.buffers.map((buffer) => Buffer.from(buffer))).toEqual(
+          result.buffers.map((buffer) => Buffer.from(buffer)),
         );
         expectClose(result.reply.losses, step.losses, 'losses');
         const got = new Map<string, Float32Array>(
