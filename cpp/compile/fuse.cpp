@@ -58,8 +58,11 @@ class Fuser {
     const ValueId a = sum.inputs[0], b = sum.inputs[1];
     if (a == b || graph_.values[a].shape != graph_.values[b].shape) return false;
     // The later of the two takes the sum: the other operand exists by then.
-    const int at_a = candidate(a), at_b = candidate(b), at = std::max(at_a, at_b);
+    const int at_a = candidate(a), at_b = candidate(b);
+    int at = std::max(at_a, at_b);
     if (at < 0) return false;
+    // Of two gradients the one without gaps takes it: the other's pixels between them are zeros.
+    if (std::min(at_a, at_b) >= 0 && has_gaps(graph_.nodes[at])) at = std::min(at_a, at_b);
     Node& conv = graph_.nodes[at];
     const size_t operand = residual_operand(conv);
     conv.inputs.resize(operand + 1, kNone);
@@ -75,6 +78,13 @@ class Fuser {
     const size_t operand = residual_operand(node);
     const bool free = operand != 0 && bare(node) && node.inputs.size() <= operand;
     return free ? at : -1;
+  }
+
+  /// Does a gradient by x have pixels that no weight reaches?
+  static bool has_gaps(const Node& node) {
+    if (!is_op(node, "conv2d_backward_data")) return false;
+    const std::vector<int64_t> stride = node.attrs.get("stride", std::vector<int64_t>{1, 1});
+    return stride[0] > 1 || stride[1] > 1;
   }
 
   /// 0: the operator takes no residual.

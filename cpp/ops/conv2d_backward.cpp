@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/elementwise.h"
 #include "ops/conv2d_winograd.h"
 
 namespace thaw {
@@ -38,12 +39,24 @@ void layout_data(const Graph&, const Node& node, Layouts& layouts) {
   for (size_t operand = 2; operand < node.inputs.size(); ++operand) layouts.inputs[operand] = layouts.outputs[0];
 }
 
+bool has_no_taps(const Grid& grid) { return grid.y.taps.empty() || grid.x.taps.empty(); }
+
+void lower_zeros(Lower& lower) {
+  const Buffer y = lower.output(0);
+  const int64_t count = static_cast<int64_t>(physical_bytes(lower.out(0)) / sizeof(float));
+  lower.launch(elementwise_kernels(lower.isa()).fill, chunks(count), 0, [=](Run& run) { return Fill{run.f32(y), count, 0}; });
+}
+
 void lower_data(Lower& lower) {
   const Conv2dShape c = conv2d_shape(lower.attrs(), lower.attrs().at("input_shape").as_ints(),
                                      lower.attrs().at("weight_shape").as_ints());
   const std::vector<int64_t> offsets = packed_offsets(lower.attrs().at("pack"), c.weight);
   const std::vector<Grid> grids = backward_grids(c);
+  // One pass of zeros costs less than the grids of pixels that no weight reaches.
+  const bool zeros = lower.input(2) == kNone && std::any_of(grids.begin(), grids.end(), has_no_taps);
+  if (zeros) lower_zeros(lower);
   for (size_t i = 0; i < grids.size(); ++i) {
+    if (zeros && has_no_taps(grids[i])) continue;
     GridProblem problem;
     problem.grid = grids[i];
     problem.channels = {c.out_channels(), c.in_channels(), c.groups};
