@@ -342,12 +342,10 @@ export class Network {
   ): Promise<{ plan: Plan; reply: RunReply; buffers: ArrayBuffer[] }> {
     const shapes =
       options.shapes ?? Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape]));
-    const { signal, next } = options;
-    for (;;) {
-      const frozen = options.frozen && (await this.compile('embed', options.frozen, options));
-      const plan = await this.compile(mode, shapes, options);
-      if (!plan.released && !frozen?.released) return this.#plans.run(plan, inputs, request, { signal, next, frozen });
-    }
+    const frozen = options.frozen && (await this.compile('embed', options.frozen, options));
+    const plan = await this.compile(mode, shapes, options);
+    if (plan.released || frozen?.released) return this.execute(mode, inputs, request, options);
+    return this.#plans.run(plan, inputs, request, { ...options, frozen });
   }
 
   /**
