@@ -25,6 +25,12 @@ const ALONE = [
   'test/structure.test.ts',
 ];
 
+/**
+ * On whatever the machine has, for they say themselves what they compute in. Without AMX the tiles of bf16 are computed on
+ * other vectors, to the same bits; fp32 takes other kernels where there are tiles.
+ */
+const BEST = ['test/bf16/**/*.test.ts', 'test/parity/{parity,general}.test.ts'];
+
 export default defineConfig({
   test: {
     pool: 'forks',
@@ -36,7 +42,7 @@ export default defineConfig({
           ...shared,
           name: 'fp32',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/bf16/**', ...ALONE],
+          exclude: [...BEST, ...ALONE],
           // Each file uses all processors at times, waits for PyTorch, a server or a process at others, and may take
           // gigabytes: two at once leave few processors idle, and fit into 8 GB.
           maxWorkers: 2,
@@ -46,9 +52,8 @@ export default defineConfig({
       {
         test: {
           ...shared,
-          name: 'bf16',
-          // On whatever the machine has: without AMX its tiles are computed on other vectors, to the same bits.
-          include: ['test/bf16/**/*.test.ts'],
+          name: 'best',
+          include: BEST,
           maxWorkers: 2,
         },
       },
