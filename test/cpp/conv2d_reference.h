@@ -5,6 +5,7 @@
 namespace conv2d_reference {
 
 using namespace thaw;
+using harness::distance;
 using harness::noise;
 
 struct Conv {
@@ -73,6 +74,27 @@ inline harness::Builder conv2d(const Conv& c) {
   return [c](Graph& graph, const std::vector<ValueId>& ids) {
     return graph.nodes[graph.append("conv2d", "node", ids, c.attrs())].outputs[0];
   };
+}
+
+/// The kernel that the convolution takes and why others declined.
+inline std::pair<std::string, std::string> kernel_of(const Conv& c, Isa isa, Mode mode = Mode::run) {
+  Program program;
+  program.isa = isa;
+  program.mode = mode;
+  std::vector<ValueId> ids;
+  for (const Shape& shape : {c.x(), c.weight()}) {
+    Value value;
+    value.name = std::to_string(ids.size());
+    value.shape = shape;
+    value.role = ids.empty() ? Role::input : Role::parameter;
+    value.trainable = !ids.empty();
+    ids.push_back(program.graph.add_value(value));
+  }
+  conv2d(c)(program.graph, ids);
+  select(program);
+  std::string why;
+  for (const Declined& declined : program.declined) why += declined.kernel + ": " + declined.why + "\n";
+  return {program.graph.nodes.back().attrs.at("kernel").as_string(), why};
 }
 
 /// Forward and both gradients, on every instruction set and in both orders of tasks.

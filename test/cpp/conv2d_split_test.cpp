@@ -14,13 +14,6 @@ harness::Setup with_tiles(Isa isa, bool gradients = true) {
   return setup;
 }
 
-double distance(const std::vector<double>& got, const std::vector<double>& want) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i)
-    difference += (got[i] - want[i]) * (got[i] - want[i]), norm += want[i] * want[i];
-  return std::sqrt(difference / norm);
-}
-
 /// Does the gradient by weights take parts, too? With few products for each number it is left to direct sums.
 bool parts_pay_by_weights(const Conv& c) { return c.c * c.k * c.kh * c.kw / (c.c + c.k) >= 64; }
 

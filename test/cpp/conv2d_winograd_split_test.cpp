@@ -15,33 +15,10 @@ harness::Setup with_tiles(Isa isa) {
   return setup;
 }
 
-std::string kernel_of(const Conv& c, Isa isa, Mode mode = Mode::gradients) {
-  Program program;
-  program.isa = isa;
-  program.mode = mode;
-  std::vector<ValueId> ids;
-  for (const Shape& shape : {c.x(), c.weight()}) {
-    Value value;
-    value.name = std::to_string(ids.size());
-    value.shape = shape;
-    value.role = ids.empty() ? Role::input : Role::parameter;
-    value.trainable = !ids.empty();
-    ids.push_back(program.graph.add_value(value));
-  }
-  conv2d(c)(program.graph, ids);
-  select(program);
-  return program.graph.nodes.back().attrs.at("kernel").as_string();
-}
-
-double distance(const std::vector<double>& got, const std::vector<double>& want) {
-  double difference = 0, norm = 0;
-  for (size_t i = 0; i < want.size(); ++i)
-    difference += (got[i] - want[i]) * (got[i] - want[i]), norm += want[i] * want[i];
-  return std::sqrt(difference / norm);
-}
+std::string trained_kernel(const Conv& c, Isa isa) { return kernel_of(c, isa, Mode::gradients).first; }
 
 void verify_parts(const Conv& c) {
-  CHECK(kernel_of(c, Isa::amx) == "winograd_split" && kernel_of(c, Isa::avx512) == "winograd");
+  CHECK(trained_kernel(c, Isa::amx) == "winograd_split" && trained_kernel(c, Isa::avx512) == "winograd");
   const std::vector<harness::Operand> operands = {{c.x()}, {c.weight()}, {{c.k}, {}, DType::f32, !c.bias}};
   const std::vector<double> x = noise(count(c.x()), 1), w = noise(count(c.weight()), 2), bias = noise(c.k, 3);
   const Expected want = reference(c, x, w, bias, noise(count(c.y()), 77));
@@ -75,11 +52,11 @@ void shapes() {
 }
 
 void choice() {
-  for (const Conv& c : {Conv{2, 64, 4, 4, 64, 3, 3, {1, 1}, kOne}, Conv{2, 48, 8, 8, 64, 3, 3, {1, 1}, kOne}})
-    CHECK(kernel_of(c, Isa::amx) != "winograd_split");
-  CHECK(kernel_of({2, 64, 4, 4, 64, 3, 3, {1, 1}, kOne}, Isa::amx) == "winograd");
-  CHECK(kernel_of({2, 64, 8, 8, 64, 3, 3, {1, 1}, kOne}, Isa::amx, Mode::run) == "winograd");
-  CHECK(kernel_of({2, 64, 9, 9, 64, 3, 3, {2, 2}, kOne}, Isa::amx) == "split");
+  const Conv fits{2, 64, 8, 8, 64, 3, 3, {1, 1}, kOne}, one_tile{2, 64, 4, 4, 64, 3, 3, {1, 1}, kOne};
+  CHECK(trained_kernel(fits, Isa::amx) == "winograd_split" && kernel_of(fits, Isa::amx).first == "winograd");
+  CHECK(trained_kernel(one_tile, Isa::amx) == "winograd");
+  CHECK(trained_kernel({2, 48, 8, 8, 64, 3, 3, {1, 1}, kOne}, Isa::amx) == "direct");
+  CHECK(trained_kernel({2, 64, 9, 9, 64, 3, 3, {2, 2}, kOne}, Isa::amx) == "split");
 }
 
 /// A picture alone, and the same picture in a batch.

@@ -12,27 +12,6 @@ const std::vector<int64_t> kOne = {1, 1, 1, 1};
 // Relative to the largest output. The transforms round off about twice as much as direct sums, which are held to 3e-6.
 constexpr double kError = 1e-5;
 
-/// The kernel that the convolution takes and why others declined.
-std::pair<std::string, std::string> kernel_of(const Conv& c, Isa isa, Mode mode = Mode::run) {
-  Program program;
-  program.isa = isa;
-  program.mode = mode;
-  std::vector<ValueId> ids;
-  for (const Shape& shape : {c.x(), c.weight()}) {
-    Value value;
-    value.name = std::to_string(ids.size());
-    value.shape = shape;
-    value.role = ids.empty() ? Role::input : Role::parameter;
-    value.trainable = !ids.empty();
-    ids.push_back(program.graph.add_value(value));
-  }
-  conv2d(c)(program.graph, ids);
-  select(program);
-  std::string why;
-  for (const Declined& declined : program.declined) why += declined.kernel + ": " + declined.why + "\n";
-  return {program.graph.nodes.back().attrs.at("kernel").as_string(), why};
-}
-
 void expect_kernel(const Conv& c, const std::string& kernel, Isa isa) {
   const auto [taken, why] = kernel_of(c, isa);
   if (taken != kernel) std::fprintf(stderr, "%s: by %s\n%s", c.text().c_str(), taken.c_str(), why.c_str());

@@ -22,6 +22,14 @@ inline std::vector<double> noise(int64_t n, uint64_t seed) {
   return result;
 }
 
+/// Relative, by the L2 norm.
+inline double distance(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < want.size(); ++i)
+    difference += (got[i] - want[i]) * (got[i] - want[i]), norm += want[i] * want[i];
+  return std::sqrt(difference / norm);
+}
+
 /// To the nearest, ties to even.
 inline uint16_t bf16_bits(double x) {
   const float f = static_cast<float>(x);
