@@ -17,19 +17,28 @@ const SCRIPT = fileURLToPath(new URL('reference.py', import.meta.url));
 const ON_ALL: readonly string[] = ['squeezenet1_1', 'mobilenet_v2', 'cifar_resnet20'];
 
 /**
- * Of these families, by the beginning of their names, only the smallest is measured, for time's sake: the others differ in
- * sizes alone. THAW_PARITY=all measures them too.
+ * Of these families, by the beginning of their names, only a few are measured, for time's sake: the others differ in sizes
+ * alone. THAW_PARITY=all measures them too.
  */
-const SMALLEST: Record<string, string> = {
-  ...{ convnext: 'convnext_tiny', darknet: 'darknet19', densenet: 'densenet121', efficientnet: 'efficientnet_b0' },
-  ...{ mnasnet: 'mnasnet0_5', mobilenet_v1: 'mobilenet_v1_0_25', mobilenet_v3: 'mobilenet_v3_small' },
-  ...{ regnet_x: 'regnet_x_400mf', regnet_y: 'regnet_y_400mf', shufflenet: 'shufflenet_v2_x0_5' },
+const OF_FAMILY: Record<string, readonly string[]> = {
+  convnext: ['convnext_tiny'],
+  darknet: ['darknet19'],
+  densenet: ['densenet121'],
+  efficientnet: ['efficientnet_b0'],
+  mnasnet: ['mnasnet0_5'],
+  mobilenet_v1: ['mobilenet_v1_0_25'],
+  mobilenet_v3: ['mobilenet_v3_small'],
+  regnet_x: ['regnet_x_400mf'],
+  regnet_y: ['regnet_y_400mf'],
+  resnext: ['resnext50_32x4d'],
+  shufflenet: ['shufflenet_v2_x0_5'],
+  vgg: ['vgg16', 'vgg11_bn'],
+  wide_resnet: ['wide_resnet50_2'],
 };
 const everything = process.env['THAW_PARITY'] === 'all';
 const measured = architectures().filter((name) => {
-  if (everything) return true;
-  const family = Object.keys(SMALLEST).find((start) => name.startsWith(start));
-  return !family || SMALLEST[family] === name;
+  const family = Object.keys(OF_FAMILY).find((start) => name.startsWith(start));
+  return everything || !family || OF_FAMILY[family]!.includes(name);
 });
 
 /** What reference.py says of a network in one mode of its batch norms. */
