@@ -141,6 +141,37 @@ inline void verify_bf16(const Conv& c) {
   }
 }
 
+/// What a plan for AMX takes, on `isa`.
+inline harness::Setup with_tiles(Isa isa, bool gradients = true) {
+  harness::Setup setup{isa, true, gradients};
+  setup.chosen = Isa::amx;
+  return setup;
+}
+
+/// Residual and activation behind it, and the gate and the sum of a gradient by data before it.
+inline void verify_fused(const std::string& form, const Conv& a, double error) {
+  const std::vector<harness::Operand> operands = {{a.x()}, {a.weight()}, {a.weight()}, {a.x()}};
+  for (const char* kind : {"relu", "leaky_relu", "silu"}) {
+    const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
+      const auto append = [&](const char* op, std::vector<ValueId> in, const Json& attrs) {
+        const std::string name = op + std::to_string(graph.nodes.size());
+        return graph.nodes[graph.append(op, name, std::move(in), attrs)].outputs[0];
+      };
+      const ValueId first = append("relu", {append("conv2d", {ids[0], ids[1]}, a.attrs())}, Json::object());
+      const ValueId sum = append("add", {append("conv2d", {first, ids[2]}, a.attrs()), ids[3]}, Json::object());
+      return append("add", {append(kind, {sum}, Json::object().set("alpha", 0.1)), first}, Json::object());
+    };
+    harness::Setup apart = with_tiles(best_isa()), together = apart;
+    together.fused = true;
+    const harness::Result want = harness::run_graph(operands, build, apart);
+    const harness::Result got = harness::run_graph(operands, build, together);
+    const std::string where = form + " with " + kind;
+    harness::expect_close(got.output, want.output, error, where);
+    for (size_t i = 0; i < operands.size(); ++i)
+      harness::expect_close(got.gradients[i], want.gradients[i], 2 * error, where + " gradient " + std::to_string(i));
+  }
+}
+
 inline double activated(const std::string& kind, double v) {
   const double alpha = 0.1;
   if (kind == "relu") return std::max(v, 0.0);

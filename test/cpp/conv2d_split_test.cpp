@@ -8,12 +8,6 @@ using namespace conv2d_reference;
 
 namespace {
 
-harness::Setup with_tiles(Isa isa, bool gradients = true) {
-  harness::Setup setup{isa, true, gradients};
-  setup.chosen = Isa::amx;
-  return setup;
-}
-
 /// Does the gradient by weights take parts, too? With few products for each number it is left to direct sums.
 bool parts_pay_by_weights(const Conv& c) { return c.c * c.k * c.kh * c.kw / (c.c + c.k) >= 64; }
 
@@ -105,31 +99,6 @@ void same_bits_in_any_batch() {
   }
 }
 
-/// Residual and activation behind it, and the gate and the sum of a gradient by data before it.
-void fused() {
-  const Conv a{2, 64, 9, 9, 64, 1, 1}, b{2, 64, 9, 9, 64, 1, 1};
-  const std::vector<harness::Operand> operands = {{a.x()}, {a.weight()}, {b.weight()}, {a.x()}};
-  for (const char* kind : {"relu", "leaky_relu", "silu"}) {
-    const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
-      const auto append = [&](const char* op, std::vector<ValueId> in, const Json& attrs) {
-        const std::string name = op + std::to_string(graph.nodes.size());
-        return graph.nodes[graph.append(op, name, std::move(in), attrs)].outputs[0];
-      };
-      const ValueId first = append("relu", {append("conv2d", {ids[0], ids[1]}, a.attrs())}, Json::object());
-      const ValueId sum = append("add", {append("conv2d", {first, ids[2]}, b.attrs()), ids[3]}, Json::object());
-      return append("add", {append(kind, {sum}, Json::object().set("alpha", 0.1)), first}, Json::object());
-    };
-    harness::Setup apart = with_tiles(best_isa()), together = apart;
-    together.fused = true;
-    const harness::Result want = harness::run_graph(operands, build, apart);
-    const harness::Result got = harness::run_graph(operands, build, together);
-    const std::string where = std::string("split with ") + kind;
-    harness::expect_close(got.output, want.output, 1e-6, where);
-    for (size_t i = 0; i < operands.size(); ++i)
-      harness::expect_close(got.gradients[i], want.gradients[i], 2e-6, where + " gradient " + std::to_string(i));
-  }
-}
-
 /// Numbers at the ends of what a float holds.
 void extremes() {
   const Conv c{1, 64, 4, 4, 64, 1, 1, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1, false};
@@ -174,7 +143,7 @@ int main() {
   chosen();
   few_channels();
   same_bits_in_any_batch();
-  fused();
+  verify_fused("split", {2, 64, 9, 9, 64, 1, 1}, 1e-6);
   extremes();
   many();
   return check::result();

@@ -9,12 +9,6 @@ namespace {
 
 const std::vector<int64_t> kOne = {1, 1, 1, 1};
 
-harness::Setup with_tiles(Isa isa) {
-  harness::Setup setup{isa, true};
-  setup.chosen = Isa::amx;
-  return setup;
-}
-
 std::string trained_kernel(const Conv& c, Isa isa) { return kernel_of(c, isa, Mode::gradients).first; }
 
 void verify_parts(const Conv& c) {
@@ -75,31 +69,6 @@ void same_bits_in_any_batch(Conv c, int64_t batch) {
   }
 }
 
-/// Residual and activation behind it, and the gate and the sum of a gradient by data before it.
-void fused() {
-  const Conv a{2, 64, 7, 9, 64, 3, 3, {1, 1}, kOne};
-  const std::vector<harness::Operand> operands = {{a.x()}, {a.weight()}, {a.weight()}, {a.x()}};
-  for (const char* kind : {"relu", "leaky_relu", "silu"}) {
-    const auto build = [&](Graph& graph, const std::vector<ValueId>& ids) {
-      const auto append = [&](const char* op, std::vector<ValueId> in, const Json& attrs) {
-        const std::string name = op + std::to_string(graph.nodes.size());
-        return graph.nodes[graph.append(op, name, std::move(in), attrs)].outputs[0];
-      };
-      const ValueId first = append("relu", {append("conv2d", {ids[0], ids[1]}, a.attrs())}, Json::object());
-      const ValueId sum = append("add", {append("conv2d", {first, ids[2]}, a.attrs()), ids[3]}, Json::object());
-      return append("add", {append(kind, {sum}, Json::object().set("alpha", 0.1)), first}, Json::object());
-    };
-    harness::Setup apart = with_tiles(best_isa()), together = apart;
-    together.fused = true;
-    const harness::Result want = harness::run_graph(operands, build, apart);
-    const harness::Result got = harness::run_graph(operands, build, together);
-    const std::string where = std::string("winograd_split with ") + kind;
-    harness::expect_close(got.output, want.output, 2e-6, where);
-    for (size_t i = 0; i < operands.size(); ++i)
-      harness::expect_close(got.gradients[i], want.gradients[i], 4e-6, where + " gradient " + std::to_string(i));
-  }
-}
-
 }  // namespace
 
 int main() {
@@ -107,6 +76,6 @@ int main() {
   choice();
   same_bits_in_any_batch({1, 80, 13, 14, 70, 3, 3, {1, 1}, kOne}, 9);
   same_bits_in_any_batch({1, 64, 7, 7, 64, 3, 3, {1, 1}, kOne}, 40);
-  fused();
+  verify_fused("winograd_split", {2, 64, 7, 9, 64, 3, 3, {1, 1}, kOne}, 2e-6);
   return check::result();
 }

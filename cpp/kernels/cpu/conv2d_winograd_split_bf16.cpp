@@ -158,7 +158,6 @@ void multiply_row(const WinogradSplitScratch& s, const Memory& at, int64_t block
   for (int64_t b = 0; b < blocks; ++b) offsets[b] = b * kSplitParts * s.rows * 64;
   SplitProduct product{};
   product.stride = 64, product.part = s.rows * 64, product.offsets = offsets, product.steps = blocks;
-  product.rows = kTileRows;
   for (int64_t j = 0; j < kWinogradPatch; ++j) {
     const char* v = at.v + j * s.input_part() + block * kSplitParts * s.rows * 64;
     float* sums = m + j * s.sum_part() / 4;
